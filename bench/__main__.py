@@ -1,0 +1,28 @@
+"""The command of ``scripts/bench``."""
+
+from __future__ import annotations
+
+import argparse
+
+from bench import detection, memory, report, throughput
+
+PARTS = {"detection": detection.run, "memory": memory.run, "throughput": throughput.run}
+
+
+def main() -> None:
+    """Measure the parts asked for, print the tables and write them into docs/performance.md."""
+    parser = argparse.ArgumentParser("scripts/bench", description=main.__doc__)
+    parser.add_argument("part", nargs="*", choices=[*PARTS, []], help="what to measure; all")
+    parser.add_argument(
+        "--quick", action="store_true", help="few, short runs; printed, but not written down"
+    )
+    options = parser.parse_args()
+    for name in options.part or PARTS:
+        block = PARTS[name](quick=options.quick)
+        print(f"{name}\n\n{block}\n", flush=True)
+        if not options.quick:
+            report.publish(name, block)
+
+
+if __name__ == "__main__":
+    main()

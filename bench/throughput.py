@@ -1,0 +1,141 @@
+"""Requests per second, latency and time to first byte of the gateway against a bare proxy.
+
+The bare proxy is what aiohttp and uvloop need to pass a request through.  Gateway and bare
+proxy run at the same time on the same upstream and get load one after the other, so that a
+machine that slows down slows both; the ratio is taken within each round, and its median
+reported.  Every request is a new turn of one of many conversations whose history is known.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import uvloop
+
+from bench import load, report, servers
+from bench.bodies import Turn, turn
+
+SIZES_KB = (2, 10, 100)
+CONNECTIONS = 32
+STREAM_CONNECTIONS = 96
+"""As many streams as fill the bare proxy nearly; beyond that, proxies fall behind and find
+several events in one read, which makes the slower ones look better."""
+
+ROUNDS = {True: (2, 1.0, 50), False: (5, 4.0, 400)}
+"""Of a quick run and of a real one: rounds, seconds of load in each, single requests."""
+
+BARE = "bare proxy"
+VARIANTS: Mapping[str, str] = {
+    "detection only": "[]",
+    "trace and metrics": "[{type: redact}, {type: trace}, {type: prometheus}]",
+    "every interceptor": (
+        "[{type: redact}, {type: trace}, {type: printer, enabled: true}, "
+        "{type: message_logger, enabled: true}, {type: prometheus}]"
+    ),
+}
+"""What the gateway is run with: name and YAML of its interceptors."""
+
+
+@dataclass(slots=True)
+class Series:
+    """The runs of one target: loads in order, and first bytes in ms."""
+
+    loads: list[load.Load] = field(default_factory=list)
+    first_bytes_ms: list[float] = field(default_factory=list)
+
+
+def run(*, quick: bool) -> str:
+    """Measure everything and return it as Markdown."""
+    rounds, seconds, pings = ROUNDS[quick]
+    speed: list[Sequence[str]] = []
+    first: list[Sequence[str]] = []
+    for stream in (False, True):
+        with _targets(stream) as urls:
+            for size in SIZES_KB:
+                series = _measure(urls, turn(size, stream=stream), stream, rounds, seconds, pings)
+                kind = f"{size} KB, {'streamed' if stream else 'plain'}"
+                speed += _speed_rows(kind, series)
+                if stream:
+                    first += _first_byte_rows(kind, series)
+    return "\n\n".join(
+        [
+            report.machine(),
+            report.table(
+                ["request", "target", "req/s", "of bare", "p50 ms", "p99 ms", "failed"], speed
+            ),
+            "Time to the first byte of a streamed body, one request at a time:",
+            report.table(["request", "target", "median ms", "added ms"], first),
+        ]
+    )
+
+
+@contextlib.contextmanager
+def _targets(stream: bool) -> Iterator[dict[str, str]]:
+    """Run upstream, bare proxy and every variant of the gateway; yield their URLs by name."""
+    with contextlib.ExitStack() as stack:
+        upstream = stack.enter_context(servers.upstream(stream))
+        urls = {BARE: stack.enter_context(servers.helper("proxy", upstream))}
+        for name, interceptors in VARIANTS.items():
+            urls[name] = stack.enter_context(servers.gateway(upstream, interceptors))
+        yield urls
+
+
+def _measure(
+    urls: Mapping[str, str],
+    turn: Turn,
+    stream: bool,
+    rounds: int,
+    seconds: float,
+    pings: int,
+) -> dict[str, Series]:
+    series = {name: Series() for name in urls}
+    connections = STREAM_CONNECTIONS if stream else CONNECTIONS
+    for url in urls.values():
+        load.open_conversations(url, turn)
+        load.run(url, turn, min(1, seconds), connections)  # warm up
+    for number in range(rounds):
+        names = list(urls)[:: 1 if number % 2 else -1]
+        for name in names:
+            series[name].loads.append(load.run(urls[name], turn, seconds, connections))
+    if stream:
+        uvloop.run(_first_bytes(urls, turn, series, pings))
+    return series
+
+
+async def _first_bytes(
+    urls: Mapping[str, str], turn: Turn, series: dict[str, Series], pings: int
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        connections = {
+            name: await stack.enter_async_context(load.connect(url)) for name, url in urls.items()
+        }
+        for number in range(pings):
+            for name, connection in connections.items():
+                first, _, _ = await connection.ask(turn.next(number - pings))
+                series[name].first_bytes_ms.append(first * 1000)
+
+
+def _speed_rows(kind: str, series: Mapping[str, Series]) -> Iterator[Sequence[str]]:
+    bare = series[BARE].loads
+    for name, one in series.items():
+        pairs = zip(one.loads, bare, strict=True)
+        ratio = statistics.median(ours.per_second / theirs.per_second for ours, theirs in pairs)
+        yield [
+            kind,
+            name,
+            f"{statistics.median(x.per_second for x in one.loads):,.0f}",
+            f"{ratio:.2f}",
+            f"{statistics.median(x.p50_ms for x in one.loads):.1f}",
+            f"{statistics.median(x.p99_ms for x in one.loads):.1f}",
+            str(sum(x.failures for x in one.loads)),
+        ]
+
+
+def _first_byte_rows(kind: str, series: Mapping[str, Series]) -> Iterator[Sequence[str]]:
+    bare = statistics.median(series[BARE].first_bytes_ms)
+    for name, one in series.items():
+        median = statistics.median(one.first_bytes_ms)
+        yield [kind, name, f"{median:.2f}", f"{median - bare:+.2f}"]

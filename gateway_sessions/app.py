@@ -1,0 +1,246 @@
+"""The standalone gateway: its listeners, their start and their end."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from ipaddress import ip_address
+from typing import TypeVar
+
+from aiohttp import web
+
+from gateway_sessions.assembly import Assembly, assemble
+from gateway_sessions.config import Admin, Config, Loaded, effective, inert_settings
+from gateway_sessions.errors import StartError
+from gateway_sessions.web.admin import AdminGuard, admin_routes, exposed
+from gateway_sessions.web.proxy import proxy_application
+from gateway_sessions.web.server import GRACE_SECONDS, make_runner
+from gateway_sessions.web.upstreams import UpstreamTable
+
+DEFAULT_ADMIN = ("127.0.0.1", 3001)
+"""Where our own endpoints go when others can reach the main port and no token guards them."""
+INTERRUPTED = 130
+"""Exit code of a gateway that was told twice to stop and did not wait for its exchanges."""
+
+T_ = TypeVar("T_")
+
+logger = logging.getLogger(__name__)
+
+
+class PortInUse(StartError):
+    """Another program listens on the port already."""
+
+
+@dataclass(slots=True)
+class Running:
+    """A gateway that serves."""
+
+    assembly: Assembly
+    url: str
+    """Where clients reach it."""
+    admin_url: str
+    """Where its own endpoints are: the same, or a listener of their own."""
+    runners: list[web.AppRunner]
+
+    async def stop(self, hurry: asyncio.Event | None = None) -> bool:
+        """Stop listening, let exchanges finish, write everything down.
+
+        ``hurry``, once set, ends the waiting for exchanges.  Returns whether none was cut off.
+        """
+        finished = True
+        for runner in self.runners:
+            finished = await _unless(hurry, runner.cleanup()) and finished
+        await self.assembly.close()
+        return finished
+
+
+async def start(loaded: Loaded) -> Running:
+    """Start a gateway; when this returns, it serves.
+
+    Raises `StartError` (`PortInUse` among them) or `ConfigError`, one sentence each, with
+    nothing left open.
+    """
+    config = loaded.config
+    listen = admin_address(config)
+    assembly = assemble(loaded)
+    runners: list[web.AppRunner] = []
+    try:
+        await assembly.open()
+        routes = _admin_routes(assembly)
+        main = make_runner(_proxy(assembly, [] if listen else routes))
+        runners.append(main)
+        server = config.server
+        url = await _listen(main, server.host, server.port, "server.port")
+        if listen is None:
+            return Running(assembly, url, url, runners)
+        own = web.Application()
+        own.add_routes(routes)
+        runners.append(make_runner(own))
+        admin_url = await _listen(runners[-1], *listen, "admin.listen")
+    except BaseException:
+        for runner in runners:
+            await runner.cleanup()
+        await assembly.close()
+        raise
+    return Running(assembly, url, admin_url, runners)
+
+
+def admin_address(config: Config) -> tuple[str, int] | None:
+    """Return host and port of the listener of our own endpoints; None is the main one.
+
+    Raises `StartError` where anybody could read them.
+    """
+    admin = config.admin
+    if admin.listen is None:
+        return DEFAULT_ADMIN if exposed(config.server.host) and admin.token is None else None
+    host, _, port = admin.listen.rpartition(":")
+    if exposed(host) and admin.token is None:
+        raise StartError(
+            f"admin.listen {admin.listen} can be reached from other machines; set admin.token, or"
+            " listen on 127.0.0.1."
+        )
+    return host.strip("[]"), int(port)
+
+
+def run(main: Callable[[], Coroutine[None, None, T_]]) -> T_:
+    """Run a coroutine in an event loop of its own, a uvloop where there is one."""
+    try:
+        # Not on every platform, and a third faster where it is.
+        import uvloop  # noqa: PLC0415
+
+        factory: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop
+    except ImportError:
+        factory = None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(main())
+
+
+class StopSignals:
+    """SIGTERM and SIGINT, from its construction on: the first one stops, a second one hurries."""
+
+    def __init__(self) -> None:
+        self._stop, self._hurry = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._told, number.name)
+
+    async def stop(self, running: Running) -> int:
+        """Wait for a signal, stop the gateway, and return the exit code.
+
+        That is 0, and all exchanges were finished within the time for it; or 130 after a second
+        signal, which cuts them off.
+        """
+        await self._stop.wait()
+        finished = await running.stop(self._hurry)
+        logger.info("stopped")
+        return 0 if finished else INTERRUPTED
+
+    def _told(self, name: str) -> None:
+        if self._stop.is_set():
+            self._hurry.set()
+        else:
+            logger.info("%s: stopping, up to %g s for exchanges under way", name, GRACE_SECONDS)
+            self._stop.set()
+
+
+async def serve(loaded: Loaded, ready: Callable[[Running], None]) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code, as `StopSignals.stop` does.
+
+    ``ready`` is called once, when clients can connect.
+    """
+    signals = StopSignals()
+    for sentence in inert_settings(loaded):
+        logger.warning("%s", sentence)
+    running = await start(loaded)
+    logger.info("ready on %s", running.url)
+    ready(running)
+    return await signals.stop(running)
+
+
+def own_version() -> str:
+    """Return the version of this package, ``unknown`` where it is not installed."""
+    try:
+        return version("gateway-sessions")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _admin_routes(assembly: Assembly) -> list[web.RouteDef]:
+    admin: Admin = assembly.config.admin
+    interceptors = assembly.gateway.interceptors
+    return admin_routes(
+        version=own_version(),
+        started_at=time.time(),
+        effective_config=effective(assembly.config),
+        problems=interceptors.problems,
+        extra=interceptors.routes(),
+        guard=AdminGuard(admin.token),
+        prefix=admin.prefix,
+    )
+
+
+def _proxy(assembly: Assembly, routes: list[web.RouteDef]) -> web.Application:
+    config = assembly.config
+    return proxy_application(
+        assembly.gateway,
+        UpstreamTable(config.upstreams),
+        response_headers=config.server.response_headers,
+        trusted_proxies=config.server.trusted_proxies,
+        admin=routes,
+    )
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int, key: str) -> str:
+    """Listen and return the URL; raises `StartError` that names the key to change."""
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except socket.gaierror:
+        raise StartError(f"{host} is no address of this machine; change {key}.") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(
+                f"port {port} of {host} is in use by another program; stop that, or set {key}"
+                " to another."
+            ) from None
+        reason = {
+            errno.EACCES: "only an administrator may",
+            errno.EADDRNOTAVAIL: "this machine does not have that address",
+        }.get(error.errno or 0, (error.strerror or str(error)).lower())
+        raise StartError(
+            f"can not listen on port {port} of {host} ({reason}); change {key}."
+        ) from None
+    return _url(host, runner.addresses[0][1])
+
+
+def _url(host: str, port: int) -> str:
+    """Return a URL that clients on this machine can use."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return f"http://{host}:{port}"
+    if address.is_unspecified:
+        return f"http://localhost:{port}"
+    return f"http://[{host}]:{port}" if address.version == 6 else f"http://{host}:{port}"
+
+
+async def _unless(hurry: asyncio.Event | None, work: Coroutine[None, None, None]) -> bool:
+    """Await ``work``, but not beyond ``hurry``; tell whether it was finished."""
+    if hurry is None:
+        await work
+        return True
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(hurry.wait())
+        working = group.create_task(work)
+        await asyncio.wait({waiting, working}, return_when=asyncio.FIRST_COMPLETED)
+        finished = working.done()
+        waiting.cancel()
+        working.cancel()
+    return finished

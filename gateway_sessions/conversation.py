@@ -1,0 +1,131 @@
+"""What was said, independent of the wire format it was said in.
+
+A dialect turns bytes into these values and nothing above it looks at provider JSON again.
+All of them are frozen.  They are msgspec structs because building one costs a tenth of a
+frozen dataclass, and every request builds a few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+
+class Text(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Plain text."""
+
+    text: str
+
+
+class Thinking(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Visible reasoning of a model; clients drop it at will, so it never takes part in identity."""
+
+    text: str
+
+
+class Media(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """An image, a sound or a file.
+
+    ``reference`` is its URL or provider file id, or the base64 text of its bytes; either is
+    equal for equal content, which is all that detection needs.
+    """
+
+    reference: str
+
+
+class ToolCall(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """A model's request to run a tool.
+
+    ``arguments`` is the parsed JSON value, or the raw text where it is not JSON.  ``id`` is
+    empty in dialects that give calls none (Gemini, Ollama).
+    """
+
+    id: str
+    name: str
+    arguments: Any
+
+
+class ToolResult(msgspec.Struct, frozen=True, tag=True):
+    """What a tool gave back; ``call_id`` is empty in dialects without ids."""
+
+    call_id: str
+    parts: tuple[Text | Media, ...]
+
+
+Part = Text | Thinking | Media | ToolCall | ToolResult
+
+SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
+"""The roles a `Message` can have: provider roles are folded onto these three
+(``developer`` is system; ``tool`` and ``function`` are user, their content a `ToolResult`;
+``model`` is assistant)."""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message: a role (`SYSTEM`, `USER` or `ASSISTANT`) and its parts in order."""
+
+    role: str
+    parts: tuple[Part, ...]
+
+
+class Conversation(msgspec.Struct, frozen=True):
+    """The content of one request, its messages not yet read.
+
+    A request repeats its whole history, so reading every message each time would be most of
+    the work.  The messages therefore stay raw JSON (``messages``, zero-copy slices of the
+    body) and ``read`` turns one of them into values when somebody has not seen its bytes
+    before.  ``read`` may return several messages for one raw item.
+    """
+
+    messages: Sequence[msgspec.Raw]
+    """Raw JSON of each message, in wire order, in-line system messages included."""
+    read: Callable[[msgspec.Raw], tuple[Message, ...]]
+    """Turns one raw message into values; raises `UnreadableBody`."""
+    system: bytes = b""
+    """Raw JSON of the system prompt where the dialect keeps it outside of the messages."""
+    tools: bytes = b""
+    """Raw JSON of the tool declarations."""
+    model: str = ""
+    stream: bool = False
+    end_user: str = ""
+    """The end user as the client names them (``user``, ``safety_identifier``,
+    ``metadata.user_id``), unabridged."""
+    fields: Mapping[str, Any] = {}
+    """The body fields that may name a session, those present only, as parsed JSON (for
+    instance ``metadata``, ``session_id``, ``prompt_cache_key``, ``previous_response_id``)."""
+
+
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Token counts of one exchange, in tokens.
+
+    ``input_tokens`` includes cached input and ``output_tokens`` includes reasoning, whatever
+    the provider's own habit; the cache and reasoning counts are parts of those sums.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_creation_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What the provider answered.
+
+    ``messages`` has one assistant message per alternative (``n`` > 1 gives several), the
+    first being the main one; it is empty where the provider gave an error.  ``body`` is the
+    reply as the non-streaming JSON object, also if it was streamed.
+    """
+
+    messages: tuple[Message, ...]
+    body: bytes = b""
+    id: str = ""
+    model: str = ""
+    finish_reason: str = ""
+    """The provider's own word (``stop``, ``tool_calls``, ``end_turn``, …)."""
+    usage: Usage | None = None
+    complete: bool = True
+    """False where a stream broke off before its end marker."""
+    refused: bool = False
+    """The provider declined (refusal or content filter), as opposed to a normal end."""

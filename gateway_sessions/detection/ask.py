@@ -1,0 +1,159 @@
+"""One request on its way through the rules: what they may look up, and how they choose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from gateway_sessions.detection import verdict as v
+from gateway_sessions.detection.echo import EchoIndex, Text
+from gateway_sessions.detection.phrases import ResetPhrases
+from gateway_sessions.detection.plan import Plan, call_key, replies
+from gateway_sessions.detection.scope import Scope
+from gateway_sessions.detection.session import Session
+from gateway_sessions.detection.settings import DetectionSettings
+from gateway_sessions.detection.verdict import Verdict
+from gateway_sessions.detection.view import View
+
+
+class Ask(msgspec.Struct, gc=False):
+    """A plan, the index as it is now, and the clock's time."""
+
+    plan: Plan
+    view: View
+    now: float
+    settings: DetectionSettings
+    phrases: ResetPhrases
+    mint: Callable[[], str]
+    """Makes a random session id."""
+    name: Callable[[Scope, str, str], str]
+    """Makes the session id that belongs to a client's own id of a kind."""
+    echo: EchoIndex
+    """Recent texts."""
+    expired: Session | None = None
+    """A session that fitted but had expired."""
+    note: str = ""
+    """Why the rule at hand did not answer, for explanations."""
+    known: list[Session] | None = None
+    """What `at_reply` found."""
+    claimed: Text | None = None
+    """The tool call's argument that a sub-agent was found to open with."""
+
+    def live(self, key: int, *, expires: bool = False) -> list[Session]:
+        """Return the live sessions under a key.
+
+        With ``expires``, note an expired one: the key stands for enough to say that the request
+        would have continued it.
+        """
+        found = self.view.candidates(self.plan.scope.seed, key)
+        if not found:
+            return []
+        limit = self.now - self.settings.session_ttl_seconds
+        live = [session for session in found if session.used >= limit or session.pending]
+        if expires and not live and self.expired is None:
+            self.expired = max(found, key=_used)
+        return live
+
+    def named(self, key: int) -> Session | None:
+        """Return the session whose client gave it the id with this key, expired or not."""
+        for session in self.view.candidates(self.plan.scope.seed, key):
+            if session.explicit_key == key:
+                return session
+        return None
+
+    def at_reply(self) -> list[Session]:
+        """Return the live sessions that know the history up to its newest reply."""
+        if self.known is None:
+            reply = self.plan.walk.reply
+            self.known = self.narrowed(self.live(reply.state, expires=True)) if reply else []
+        return self.known
+
+    def narrowed(self, candidates: list[Session]) -> list[Session]:
+        """Of several sessions with the same history, return those whose tool calls it holds.
+
+        Histories may agree in every word; ids of tool calls are never given twice.
+        """
+        if len(candidates) < 2:
+            return candidates
+        for reply in replies(self.plan.walk):
+            if reply.call_ids:
+                key = call_key(self.plan.scope, reply.call_ids[0])
+                return [s for s in candidates if s.anchor_place(key) >= 0] or candidates
+        return candidates
+
+    def choose(self, candidates: Sequence[Session]) -> tuple[Session, bool]:
+        """Return the likeliest of some sessions, and whether it was a toss-up.
+
+        Who sends the same instructions from the same address is preferred, then who is
+        waiting for this very answer, then who has been waiting for longest.
+        """
+        if len(candidates) == 1:
+            return candidates[0], False
+        ranked = sorted(candidates, key=lambda s: (self._fit(s), -s.used), reverse=True)
+        return ranked[0], self._fit(ranked[0]) == self._fit(ranked[1])
+
+    def _fit(self, session: Session) -> tuple[bool, bool, bool, bool]:
+        plan = self.plan
+        reply = plan.walk.reply
+        return (
+            not session.explicit_key,
+            session.agent == plan.agent,
+            session.client == plan.client,
+            reply is not None and session.waits_at(reply.state),
+        )
+
+    def relation_to(self, session: Session) -> str:
+        """Return how the request relates to a session it is known to belong to."""
+        reply = self.plan.walk.reply
+        if reply is not None and session.waits_at(reply.state):
+            return v.CONTINUE
+        state = self.plan.request_state
+        if state in session.failed or state in session.pending:
+            return v.RETRY
+        if session.answered(state):
+            return v.REGENERATE
+        if reply is not None and session.head != reply.state:
+            place = session.head_place(reply.state)
+            if place >= 0 and not session.is_latest(place):
+                return v.FORK
+        return v.CONTINUE
+
+    def started(
+        self,
+        relation: str,
+        source: str,
+        confidence: float,
+        reason: str,
+        *,
+        new: str,
+        session_id: str = "",
+        parent: Session | None = None,
+        parent_id: str | None = None,
+    ) -> Verdict:
+        """Return a verdict with a new session."""
+        plan = self.plan
+        parent_id = parent.id if parent else parent_id
+        session = Session(
+            id=session_id or self.mint(),
+            scope=plan.scope.seed,
+            started=self.now,
+            used=self.now,
+            parent=parent_id,
+            root=(parent.root or parent.id) if parent else parent_id,
+        )
+        expired = self.expired if new == "expired" else None
+        previous = expired.id if expired else None
+        return Verdict(
+            session,
+            relation,
+            source,
+            confidence,
+            reason,
+            new=new,
+            previous_session_id=previous,
+        )
+
+
+def _used(session: Session) -> float:
+    return session.used

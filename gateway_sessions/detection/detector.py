@@ -1,0 +1,277 @@
+"""The detector: plans, decides and notes what became of it.  Holds no sessions itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
+from xxhash import xxh3_64_intdigest
+
+from gateway_sessions.conversation import (
+    Conversation,
+    Message,
+    Reply,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from gateway_sessions.detection.ask import Ask
+from gateway_sessions.detection.canonical import fold_text
+from gateway_sessions.detection.echo import CALL, PROMPT, REPLY, SUMMARY, EchoIndex, kept_text
+from gateway_sessions.detection.echo_rules import is_summarising, summary_in
+from gateway_sessions.detection.phrases import ResetPhrases
+from gateway_sessions.detection.plan import (
+    Plan,
+    anchor_key,
+    explicit_key,
+    last_key,
+    repeat_key,
+    response_key,
+)
+from gateway_sessions.detection.rules import LADDER
+from gateway_sessions.detection.scope import Scope, Scopes, keyed_id
+from gateway_sessions.detection.session import Session
+from gateway_sessions.detection.settings import DetectionSettings
+from gateway_sessions.detection.signals import SignalReader
+from gateway_sessions.detection.verdict import SIDE_CALL, Verdict
+from gateway_sessions.detection.view import View
+from gateway_sessions.detection.walk import Walker
+
+SESSION_PREFIX = "sess_"
+
+_NAMED_BY_CLIENTS = "resp_"
+"""How ids of replies begin that the provider keeps: a later request may name one and leave the
+history out."""
+
+_COUNT = re.compile(r"[0-9]{1,6}")
+
+
+class Sender(msgspec.Struct, frozen=True, gc=False):
+    """What is known of a request beside its body."""
+
+    headers: Mapping[str, str]
+    """Lower-case names; of repeated headers, the first."""
+    path: str
+    """With query."""
+    ip: str = ""
+
+
+def _longest_strings(arguments: Any) -> list[str]:
+    """Return the two longest strings among a tool call's arguments."""
+    values = arguments.values() if isinstance(arguments, dict) else [arguments]
+    return sorted((value for value in values if type(value) is str), key=len)[:-3:-1]
+
+
+@lru_cache(4096)
+def _client(ip: str, user_agent: str) -> int:
+    return xxh3_64_intdigest(f"{ip}\0{user_agent}".encode("utf-8", "surrogatepass"))
+
+
+@lru_cache(4096)
+def _shared(number: int) -> int:
+    """Return the number as the object that stands for it already: many sessions hold it."""
+    return number
+
+
+class Keys(NamedTuple):
+    """What the index has to change for a session."""
+
+    added: list[int]
+    """Keys under which it is found from now on."""
+    outdated: list[int]
+    """Keys that no longer lead to it."""
+
+
+class Detector:
+    """Puts requests into sessions.
+
+    For each request: `plan`, `decide`, commit the returned keys, and when the exchange is over
+    `answered` or `failed`, and commit again.  The caller owns the clock and the index.
+    """
+
+    def __init__(
+        self,
+        settings: DetectionSettings,
+        secret: bytes,
+        mint: Callable[[], str],
+        *,
+        explain: bool = False,
+        rejected: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        """Make a detector.
+
+        Args:
+            settings: the ``session`` block of the configuration.
+            secret: the server's secret, at least 16 bytes; equal on all replicas.
+            mint: makes a random session id.
+            explain: keep every rule's answer in the verdicts.
+            rejected: told of headers and fields whose value is no usable session id.
+        """
+        self._settings = settings
+        self._secret = secret
+        self._mint = mint
+        self._explain = explain
+        self._rejected = rejected
+        self._scopes = Scopes(secret, settings.scope)
+        self._walker = Walker(2 * settings.max_sessions)
+        self._signals = SignalReader(settings.explicit.headers)
+        self._phrases = ResetPhrases(settings.reset_phrases)
+        self._echo = EchoIndex()
+
+    def plan(self, conversation: Conversation, sender: Sender) -> Plan:
+        """Read a request.
+
+        Raises:
+            UnreadableBody: a message is not what the dialect says.
+        """
+        headers = sender.headers
+        scope = self._scopes.of(headers, sender.path, conversation.end_user)
+        walk = self._walker.walk(conversation, scope.seed)
+        tried = headers.get("x-stainless-retry-count")
+        return Plan(
+            scope=scope,
+            walk=walk,
+            conversation=conversation,
+            request_state=walk.request_state,
+            agent=_shared(xxh3_64_intdigest(walk.instructions() + conversation.tools)),
+            model=_shared(xxh3_64_intdigest(conversation.model.encode())),
+            client=_client(sender.ip, headers.get("user-agent", "")),
+            explicit=self._signals.read(headers, conversation.fields, self._rejected)
+            if self._settings.explicit.enabled
+            else None,
+            retries=int(tried) if tried and _COUNT.fullmatch(tried) else None,
+            repeat_key=repeat_key(scope, headers),
+        )
+
+    def decide(self, plan: Plan, view: View, now: float) -> tuple[Verdict, list[int]]:
+        """Put a request into a session; return the verdict and the keys to commit."""
+        settings, phrases = self._settings, self._phrases
+        ask = Ask(plan, view, now, settings, phrases, self._mint, self._name, self._echo)
+        verdict = self._climb(ask)
+        if ask.claimed is not None:
+            ask.claimed.taken += 1
+        return verdict, self._taken(plan, verdict, now)
+
+    def _name(self, scope: Scope, kind: str, value: str) -> str:
+        return SESSION_PREFIX + keyed_id(self._secret, scope.name, kind, value)
+
+    def _climb(self, ask: Ask) -> Verdict:
+        if self._explain:
+            return self._climb_aloud(ask)
+        for _, answer in LADDER:
+            verdict = answer(ask)
+            if verdict is not None:
+                return verdict
+        raise AssertionError("the last rule always answers")
+
+    def _climb_aloud(self, ask: Ask) -> Verdict:
+        """Climb, and write down what every rule said."""
+        steps = []
+        for rule, answer in LADDER:
+            ask.note = ""
+            verdict = answer(ask)
+            said = verdict.reason if verdict else ask.note
+            steps.append({"rule": rule, "answers": verdict is not None, "because": said})
+            if verdict is not None:
+                return msgspec.structs.replace(verdict, steps=tuple(steps))
+        raise AssertionError("the last rule always answers")
+
+    def _taken(self, plan: Plan, verdict: Verdict, now: float) -> list[int]:
+        """Note in the session that the request is under way; return its new keys."""
+        session = verdict.session
+        keys: list[int] = []
+        if verdict.relation == SIDE_CALL:
+            session.used = now
+            return keys
+        if verdict.new or verdict.source == "anchor":
+            keys.append(plan.request_state)
+        if plan.explicit is not None and not session.explicit_key:
+            session.external = plan.explicit.value
+            session.explicit_key = explicit_key(plan.scope, plan.explicit)
+            keys.append(session.explicit_key)
+        reply = plan.walk.reply
+        if reply is not None and (verdict.source == "anchor" or verdict.new == "expired"):
+            # The client tells its history differently from now on; know it by that as well.
+            session.adopt(reply.state)
+            keys.append(reply.state)
+        session.agent, session.model, session.client = plan.agent, plan.model, plan.client
+        session.take(plan.request_state, now, plan.messages)
+        if plan.repeat_key:
+            session.take(plan.repeat_key, now, plan.messages)
+            keys.append(plan.repeat_key)
+        return keys
+
+    def remember(self, plan: Plan, verdict: Verdict, now: float) -> None:
+        """Remember what is asked, for requests that quote it; no part of the verdict's way."""
+        session, prompt = verdict.session, plan.walk.prompt()
+        if verdict.relation == SIDE_CALL or not prompt:
+            return
+        if any(type(part) is ToolResult for message in prompt for part in message.parts):
+            self._echo.settled(session)
+        folded = fold_text("".join(plan.walk.prompt_texts()))
+        self._echo.note(kept_text(session, PROMPT, folded, now))
+
+    def _overhear(self, plan: Plan, session: Session, message: Message, now: float) -> None:
+        """Remember what is answered: its text, and what it hands to tools."""
+        text = "".join(part.text for part in message.parts if type(part) is Text)
+        kind = REPLY
+        if is_summarising(plan.walk.prompt_texts()):
+            kind, text = SUMMARY, summary_in(text)
+        self._echo.note(kept_text(session, kind, fold_text(text), now))
+        for number, part in enumerate(message.parts):
+            if type(part) is ToolCall:
+                for place, task in enumerate(_longest_strings(part.arguments)):
+                    call = f"{part.id or number}/{place}"
+                    self._echo.note(kept_text(session, CALL, fold_text(task), now, call))
+
+    def answered(self, plan: Plan, session: Session, reply: Reply, now: float) -> Keys:
+        """Note a complete reply."""
+        keys: list[int] = []
+        outdated = session.last_reply
+        for message in reply.messages:
+            self._overhear(plan, session, message, now)
+            run = plan.walk.after_reply(message)
+            if run is None:
+                continue
+            anchor = anchor_key(plan.scope, run.before, run)
+            last = last_key(plan.scope, run)
+            session.answer(plan.request_state, run.state, anchor, last, now)
+            if len(reply.messages) > 1:
+                session.know(plan.request_state, run.state, last)  # any may be the one that is kept
+            keys += (run.state, anchor, last)
+            if reply.id.startswith(_NAMED_BY_CLIENTS):
+                named = response_key(plan.scope, reply.id)
+                session.know(plan.request_state, run.state, named)
+                keys.append(named)
+        if not keys:
+            session.answer(plan.request_state, plan.request_state, 0, 0, now)
+        if plan.repeat_key:
+            session.done(plan.repeat_key)
+        return Keys(keys, [outdated] if outdated and outdated != session.last_reply else [])
+
+    def answered_aside(self, plan: Plan, session: Session, reply: Reply) -> Keys:
+        """Note the reply to a side call: the session goes on from where it was."""
+        keys = Keys([], [])
+        for message in reply.messages:
+            run = plan.walk.after_reply(message)
+            if run is not None:
+                session.know_aside(plan.request_state, run.state)
+                keys.added.append(run.state)
+        return keys
+
+    def failed(self, plan: Plan, session: Session, reply: Reply | None, now: float) -> Keys:
+        """Note that a request got no complete reply.
+
+        What did arrive of a reply is known as well: clients may keep it and go on from there.
+        """
+        keys = Keys([], [])
+        if reply is not None and reply.messages:
+            keys = self.answered(plan, session, reply, now)
+        session.fail(plan.request_state, now)
+        if plan.repeat_key:
+            session.fail(plan.repeat_key, now)
+        keys.added.append(plan.request_state)
+        return keys

@@ -1,0 +1,209 @@
+"""The rules that go by quoted text: sub-agents, compaction, side calls."""
+
+from __future__ import annotations
+
+import re
+
+from gateway_sessions.conversation import ASSISTANT, USER, Message, Text, ToolResult
+from gateway_sessions.detection import verdict as v
+from gateway_sessions.detection.ask import Ask
+from gateway_sessions.detection.canonical import fold_text
+from gateway_sessions.detection.echo import CALL, LINES, PROMPT, REPLY, SUMMARY, Quote
+from gateway_sessions.detection.plan import last_key
+from gateway_sessions.detection.session import Session
+from gateway_sessions.detection.verdict import Verdict
+
+TASK_SHARE = 0.3
+"""How much of a sub-agent's opening its task must be, at least."""
+LONG_TASK = 200
+"""Canonical characters from which a task needs no such share."""
+SUMMARY_SHARE = 0.3
+"""How much of a compacted history's opening the summary must be, at least."""
+SHORT = 40
+"""Canonical characters below which a prompt or a reply is what many sessions say."""
+ASIDE_SECONDS = 120.0
+"""How long after a turn clients ask for its title, its tags or what to ask next."""
+
+_SPEAKER = re.compile(r"^\W*\w{1,16}\W*:\s*")
+"""Who said a line, where a chat is quoted."""
+_MARKED = re.compile(r"<(\w*summary\w*)>(.*)</\1>", re.DOTALL | re.IGNORECASE)
+_SUMMARISING = (
+    "summar", "recap", "handoff", "hand-off", "compact", "condens", "checkpoint",
+    "zusammenfass", "résum", "resum", "riassum", "samenvat",
+    "要約", "总结", "摘要", "요약", "краткое",
+)  # fmt: skip
+"""Beginnings of the words for a summary."""
+_ASKS_WITHIN = 400
+"""Characters at either end of a prompt that say what it is about."""
+
+
+def is_summarising(texts: list[str]) -> bool:
+    """Whether a prompt asks for a summary of the conversation."""
+    for text in texts:
+        ends = text if len(text) <= 2 * _ASKS_WITHIN else text[:_ASKS_WITHIN] + text[-_ASKS_WITHIN:]
+        said = ends.lower()
+        if any(word in said for word in _SUMMARISING):
+            return True
+    return False
+
+
+def subagent(ask: Ask) -> Verdict | None:
+    """Recognise a task that another session's model has just given away.
+
+    Asked before the history is looked at, since some agents hand the child a copy of theirs.
+    """
+    plan = ask.plan
+    if not ask.echo.holds(plan.scope.seed, CALL):
+        return None
+    reply = plan.walk.reply
+    if reply is not None and any(session.waits_at(reply.state) for session in ask.at_reply()):
+        return None
+    prompt = plan.walk.prompt()
+    if not prompt or any(type(part) is ToolResult for part in prompt[-1].parts):
+        return None
+    folded = fold_text("".join(plan.walk.prompt_texts()))
+    quotes = ask.echo.quoted(plan.scope.seed, folded)
+    tasks = [quote for quote in quotes if _is_task(quote) and not _is_own(ask, quote)]
+    if not tasks:
+        ask.note = "no pending tool call holds this text"
+        return None
+    # The same task may have been given to several: each call has one child, the oldest first.
+    quote = min(tasks, key=lambda task: (task.text.taken, -task.share, task.text.at))
+    ask.claimed = quote.text
+    return ask.started(
+        v.SUBAGENT,
+        v.ECHO,
+        0.95 if quote.share > 0.95 else 0.6 + 0.3 * quote.share,
+        "it opens with an argument of a tool call that waits for its result",
+        new="subagent",
+        parent=quote.text.session,
+    )
+
+
+def _is_task(quote: Quote) -> bool:
+    return (
+        quote.text.kind == CALL
+        and quote.whole
+        and (quote.share >= TASK_SHARE or len(quote.text.folded) >= LONG_TASK)
+    )
+
+
+def _is_own(ask: Ask, quote: Quote) -> bool:
+    """Whether the request goes on from the very reply that made the call: then it is no child."""
+    plan, parent = ask.plan, quote.text.session
+    reply = plan.walk.reply
+    return reply is not None and (
+        parent.agent == plan.agent or last_key(plan.scope, reply) == parent.last_reply
+    )
+
+
+def compaction(ask: Ask) -> Verdict | None:
+    """Recognise a history that begins with the summary of an earlier one."""
+    if not ask.echo.holds(ask.plan.scope.seed, SUMMARY):
+        return None
+    for opening in _openings(ask):
+        for quote in ask.echo.quoted(ask.plan.scope.seed, opening):
+            if _is_summary(ask, quote):
+                reason = "it opens with the summary that this session was asked for"
+                return Verdict(quote.text.session, v.COMPACTION, v.ECHO, 0.85, reason)
+    ask.note = "it does not open with a summary that we gave"
+    return None
+
+
+def _is_summary(ask: Ask, quote: Quote) -> bool:
+    return (
+        quote.text.kind == SUMMARY
+        and quote.whole
+        and quote.share >= SUMMARY_SHARE
+        and _is_live(ask, quote.text.session)
+    )
+
+
+def summary_in(reply: str) -> str:
+    """Return what a client takes out of a reply to a request for a summary.
+
+    Models are told to think first and to mark the summary itself, as ``<summary>…</summary>``.
+    """
+    match = _MARKED.search(reply)
+    return match.group(2) if match else reply
+
+
+def _openings(ask: Ask) -> list[bytes]:
+    """Return the canonical text of the user side's first message, and that of its first part.
+
+    Some dialects join the message with the one that follows.
+    """
+    conversation = ask.plan.conversation
+    for raw in conversation.messages[ask.plan.walk.start :][:2]:
+        for message in conversation.read(raw):
+            texts = [part.text for part in message.parts if type(part) is Text]
+            if message.role == USER and texts:
+                whole, first = fold_text("".join(texts)), fold_text(texts[0])
+                return [whole, first] if len(texts) > 1 else [whole]
+    return []
+
+
+def side_call(ask: Ask) -> Verdict | None:
+    """Recognise a single request, without tools, that is about another session's newest turn."""
+    plan = ask.plan
+    said = plan.walk.newest
+    if plan.conversation.tools or any(message.role == ASSISTANT for message in said):
+        return None
+    if not ask.echo.holds(plan.scope.seed):
+        return None
+    text = "\n".join(map(_text, said))
+    lines = [fold_text(_SPEAKER.sub("", line)) for line in text.splitlines()[:LINES]]
+    quotes: dict[str, list[Quote]] = {}
+    for quote in ask.echo.quoted(plan.scope.seed, fold_text(text), lines):
+        if _may_be_about(ask, quote):
+            quotes.setdefault(quote.text.session.id, []).append(quote)
+    texts = [fold_text(p.text) for message in said for p in message.parts if type(p) is Text]
+    about = [found for found in quotes.values() if _is_about(ask, found, texts)]
+    if not about:
+        ask.note = "it quotes no newest turn of another session"
+        return None
+    # Clients ask at once: of equal fits, the session with the newest turn is meant.
+    best = max(about, key=lambda found: (_quoted(found), found[0].text.session.used))
+    rivals = sum(_quoted(found) == _quoted(best) for found in about)
+    reason = "it is about the newest turn of this session"
+    session = best[0].text.session
+    confidence = 0.8 if rivals == 1 else 0.6
+    return Verdict(session, v.SIDE_CALL, v.ECHO, confidence, reason, ambiguous=rivals > 1)
+
+
+def _may_be_about(ask: Ask, quote: Quote) -> bool:
+    text = quote.text
+    return (
+        text.kind in (PROMPT, REPLY)
+        and quote.whole
+        and ask.now - text.at <= ASIDE_SECONDS
+        and _is_live(ask, text.session)
+    )
+
+
+def _is_about(ask: Ask, quotes: list[Quote], texts: list[bytes]) -> bool:
+    """Whether the texts that a request quotes of one session are enough to be about it."""
+    if len(quotes) > 1:
+        return True  # The prompt and the reply to it.
+    plan, text = ask.plan, quotes[0].text
+    session = text.session
+    other_model = session.model != plan.model
+    if not other_model and session.agent == plan.agent:
+        return False
+    if texts == [text.folded]:
+        # The bare prompt: another conversation may begin so, but hardly while this one is
+        # waiting for its answer, and then not with other instructions on top.
+        return bool(session.pending) and (other_model or session.exchanges > 0)
+    return len(text.folded) >= SHORT or (bool(session.pending) and text.folded in texts)
+
+
+def _quoted(quotes: list[Quote]) -> int:
+    return sum(len(quote.text.folded) for quote in quotes)
+
+
+def _is_live(ask: Ask, session: Session) -> bool:
+    return bool(session.pending) or session.used >= ask.now - ask.settings.session_ttl_seconds
+
+
+def _text(message: Message) -> str:
+    return "".join(part.text for part in message.parts if type(part) is Text)

@@ -1,0 +1,38 @@
+"""Reset phrases: what people say to start over."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_BESIDE = 64
+"""Characters that a message may have more than the longest phrase, as punctuation among it."""
+
+_NOT_WORDS = re.compile(r"[\W_]+")
+_NOT_SPACE = re.compile(r"\S")
+
+
+class ResetPhrases:
+    """Recognises messages that begin with one of some phrases, whole words only."""
+
+    def __init__(self, phrases: Sequence[str]) -> None:
+        """Compare without regard to case, punctuation and white space."""
+        self._phrases = tuple(sorted({said for said in map(_words, phrases) if said.strip()}))
+        self._first_letters = frozenset(phrase[0] for phrase in self._phrases)
+        self._looked_at = 2 * max(map(len, self._phrases), default=0) + _BESIDE
+
+    def match(self, text: str) -> str | None:
+        """Return the phrase (normalised) that a message begins with, or None."""
+        first = _NOT_SPACE.search(text)
+        if first is None:
+            return None
+        letter = first.group()
+        if letter.isalnum() and letter.casefold()[0] not in self._first_letters:
+            return None  # The usual case, at the cost of one look.
+        said = _words(text[first.start() : first.start() + self._looked_at])
+        return next((p.strip() for p in self._phrases if said.startswith(p)), None)
+
+
+def _words(text: str) -> str:
+    """Return words in lower case, each followed by one blank."""
+    return _NOT_WORDS.sub(" ", text.casefold()).strip() + " "

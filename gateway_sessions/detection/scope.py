@@ -1,0 +1,102 @@
+"""Who is asking: the scope that no session ever crosses.
+
+``scope = HMAC-SHA256(server secret, credential NUL end user)``.  Its first eight bytes seed
+every key that detection computes, so keys of two scopes never meet; the next eight, in hex, are
+the name of the scope in traces.  Neither tells anything about the credential.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from urllib.parse import parse_qs
+
+import msgspec
+
+from gateway_sessions.detection.settings import ScopeSettings
+
+SCOPES_KEPT = 4096
+"""Scopes whose hash is remembered; recomputing one takes 2 µs."""
+
+_SESSION_PART = re.compile(r"_session_[0-9A-Za-z-]{8,64}\Z")
+_BEARER = "bearer"
+
+
+class Scope(msgspec.Struct, frozen=True, gc=False):
+    """One asker."""
+
+    seed: int
+    """64 secret bits that start every chain and key of this scope."""
+    name: str
+    """16 hex digits, safe to show."""
+
+
+class Scopes:
+    """Derives scopes from requests."""
+
+    def __init__(self, secret: bytes, settings: ScopeSettings) -> None:
+        """Derive scopes with a server secret of at least 16 bytes."""
+        self._secret = secret
+        self._settings = settings
+        self._headers = tuple(name.lower() for name in settings.headers)
+        self._derived = lru_cache(SCOPES_KEPT)(self._derive)
+
+    def of(self, headers: Mapping[str, str], path: str, end_user: str) -> Scope:
+        """Return the scope of a request; header names are lower case."""
+        credential = self._credential(headers, path) if self._settings.credential else ""
+        user = stable_user(end_user) if end_user and self._settings.end_user else ""
+        return self._derived(credential, user)
+
+    def _derive(self, credential: str, user: str) -> Scope:
+        # The length keeps ("a", "b\0c") and ("a\0b", "c") apart.
+        text = f"{len(credential)}\0{credential}\0{user}".encode("utf-8", "surrogatepass")
+        digest = hmac.digest(self._secret, text, "sha256")
+        return Scope(int.from_bytes(digest[:8], "little"), digest[8:16].hex())
+
+    def _credential(self, headers: Mapping[str, str], path: str) -> str:
+        for name in self._headers:
+            value = headers.get(name)
+            if value:
+                # The bare value, so that one key in Authorization and in x-api-key is one scope.
+                scheme, _, bare = value.strip().partition(" ")
+                value = bare.strip() if scheme.lower() == _BEARER else value
+                if value:
+                    return value
+        if "key=" in path:
+            return (parse_qs(path.partition("?")[2]).get("key") or [""])[0]
+        return ""
+
+
+def stable_user(end_user: str) -> str:
+    """Return an end user's name without the session part that some clients put into it.
+
+    Claude Code sends ``user_…_account_…_session_<uuid>``, or a JSON object with ``session_id``.
+    """
+    if end_user.startswith("{"):
+        try:
+            value = json.loads(end_user)
+        except (ValueError, RecursionError):
+            return end_user
+        if isinstance(value, dict) and "session_id" in value:
+            rest = {key: value[key] for key in sorted(value) if key != "session_id"}
+            return json.dumps(rest, sort_keys=True)
+    return _SESSION_PART.sub("", end_user)
+
+
+def keyed_id(secret: bytes, *parts: str) -> str:
+    """Return 20 characters of Crockford base32 (100 bits) that only the secret can produce."""
+    text = "\0".join(f"{len(part)}:{part}" for part in parts).encode("utf-8", "surrogatepass")
+    return crockford(hashlib.blake2b(text, key=secret[:64], digest_size=13).digest())
+
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def crockford(raw: bytes) -> str:
+    """Return the first 100 bits of at least 13 bytes as 20 characters of Crockford base32."""
+    number = int.from_bytes(raw[:13], "big") >> 4
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(95, -1, -5))

@@ -1,0 +1,390 @@
+"""From a request's messages to its chain of states.
+
+Messages are grouped into *runs*: all that the client says between two answers is one run, each
+answer is one.  (Whether two user messages in a row are sent as two or joined is a habit of the
+dialect.)  The state after run *i* is ``h_i = xxh3_64(links_i, seed=h_{i-1} ^ side)``, starting
+from the scope's secret seed, so a state stands for everything said so far, and means nothing
+in another scope.
+
+A request repeats its history byte for byte in nearly all cases.  So the walk reads only the
+newest answer and prompt, hashes the raw bytes before them in one go, and looks that hash up
+in a fixed-size table of states it has computed before.  Only where that fails (another
+serialisation, a clock in the text, a cold start) the messages are digested one by one, and
+each of those is remembered too.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
+
+import msgspec
+from xxhash import xxh3_64, xxh3_64_intdigest
+
+from gateway_sessions.conversation import ASSISTANT, SYSTEM, USER, Conversation, Message, Text
+from gateway_sessions.detection.canonical import Digested, digest_parts, join_messages
+
+MODEL_SIDE = 0x9E3779B97F4A7C15
+"""Told apart from the client's side by this constant in the seed (2^64 / golden ratio)."""
+
+Item = tuple[msgspec.Raw, int, Digested]
+"""A raw item, the number of the message in it (nearly always 0), and that message's digest."""
+
+_OPENS_AS_USER = (b'{"role":"user",', b'{"role": "user"')
+_ROLE_SHOWN = 15
+"""How a first message begins that is none of the system's, in the two usual ways of writing
+JSON; anything else is looked at more closely."""
+
+DIGESTS_KEPT = 8192
+"""Messages whose digest is remembered, at about 200 bytes each.  It serves clients that
+re-serialise their history; the others are served by the states."""
+
+
+class Run(msgspec.Struct, frozen=True, gc=False):
+    """One side's turn to speak: the client's prompt or one answer."""
+
+    before: Run | None
+    model_side: bool
+    links: bytes
+    weight: int
+    """Bytes of canonical text."""
+    call_ids: tuple[str, ...]
+    state: int
+    """The state after it."""
+
+
+def next_state(state: int, model_side: bool, links: bytes) -> int:
+    """Return the state after one more run."""
+    return xxh3_64_intdigest(links, state ^ MODEL_SIDE if model_side else state)
+
+
+class Walk(msgspec.Struct, gc=False):
+    """A request's chain, as far as it has been computed."""
+
+    conversation: Conversation
+    seed: int
+    start: int
+    """How many system messages come first."""
+    newest: list[Message]
+    """The newest answer and all after it, read."""
+    tail: Run | None
+    """The last run; None if nothing is said at all."""
+    complete: bool
+    """Whether ``before`` leads from the tail to the very first run."""
+    answer_end: int
+    """How many of the raw messages come up to the newest answer, with it."""
+    walker: Walker
+
+    @property
+    def prompt_items(self) -> int:
+        """How many of the raw messages come after the newest complete answer."""
+        end = self.answer_end
+        if self.tail is not None and self.tail.model_side:
+            end = self.walker.answer_before(self.conversation, self.start)
+        return len(self.conversation.messages) - end
+
+    def instructions(self) -> bytes:
+        """Return the raw system prompt, wherever the dialect keeps it."""
+        conversation = self.conversation
+        return conversation.system + b"".join(conversation.messages[: self.start])
+
+    @property
+    def request_state(self) -> int:
+        """The state at which the request ends."""
+        return self.tail.state if self.tail else self.seed
+
+    @property
+    def reply(self) -> Run | None:
+        """The newest answer in the history, leaving out the beginning of one that is asked for.
+
+        None where nobody has asked anything before it: greetings are no history.
+        """
+        tail = self.tail
+        if tail is not None and tail.model_side:
+            whole = self.full()
+            tail = whole.before if whole else None
+        reply = tail.before if tail else None
+        return reply if reply is not None and reply.before is not None else None
+
+    def prompt(self) -> list[Message]:
+        """Return what the user side has said since the newest answer."""
+        newest = self.newest
+        place = len(newest)
+        while place and newest[place - 1].role != ASSISTANT:
+            place -= 1
+        return [message for message in newest[place:] if message.role == USER]
+
+    def prompt_texts(self) -> list[str]:
+        """Return the texts of the newest message, if it is the user side's."""
+        prompt = self.prompt()
+        return [part.text for part in prompt[-1].parts if type(part) is Text] if prompt else []
+
+    def after(self, state: int) -> Walk:
+        """Return the chain of the same messages after a history that is not among them."""
+        items = self.walker.remembered(self.conversation, self.conversation.messages[self.start :])
+        base = Run(None, True, b"", 0, (), state)
+        tail = _extend(self.conversation, items, Run(base, True, b"", 0, (), state), state)
+        return msgspec.structs.replace(self, tail=tail, complete=True)
+
+    def full(self) -> Run | None:
+        """Compute what a shortcut left out, and return the tail."""
+        if not self.complete:
+            self.tail = self.walker.chain(self.conversation, self.start, self.seed)
+            self.complete = True
+        return self.tail
+
+    def states_inside_prompt(self) -> list[int]:
+        """Return the states between the messages of the last run, newest first.
+
+        They matter where a first request failed and its client then sent two messages.
+        """
+        prompt = [m for m in self.prompt() if digest_parts(m.role, m.parts).links]
+        tail = self.full()
+        if len(prompt) < 2 or tail is None:
+            return []
+        before = tail.before.state if tail.before else self.seed
+        cuts = range(len(prompt) - 1, 0, -1)
+        return [next_state(before, False, join_messages(prompt[:cut]).links) for cut in cuts]
+
+    def after_reply(self, reply: Message) -> Run | None:
+        """Return the run of a reply to this request, or None if it says nothing.
+
+        Where the request itself ends with the beginning of the answer (prefill), the reply
+        continues that run, as the client will send the two as one message.
+        """
+        tail = self.tail
+        if tail is not None and tail.model_side:
+            tail = self.full()
+            assert tail is not None
+            begun = [m for m in self.newest if m.role == ASSISTANT]
+            digested = join_messages([*begun, reply])
+            before, state = tail.before, tail.before.state if tail.before else self.seed
+        else:
+            digested = digest_parts(reply.role, reply.parts)
+            before, state = tail, self.request_state
+        if not digested.links:
+            return None
+        return Run(
+            before,
+            True,
+            digested.links,
+            digested.weight,
+            digested.call_ids,
+            next_state(state, True, digested.links),
+        )
+
+
+class StateMemo:
+    """Remembers which state a history's raw bytes lead to.
+
+    A direct-mapped table of fixed size: an entry is lost when another falls on its place,
+    which costs a slow walk and nothing else.  16 bytes an entry, no upkeep.  Keys are stored
+    mixed with their state, so that an entry half written by another thread matches nothing.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        """Make a table of ``capacity`` entries, rounded up to a power of two."""
+        size = 1 << max(10, (capacity - 1).bit_length())
+        self._mask = size - 1
+        self._mixed = array("Q", bytes(8 * size))
+        self._states = array("Q", bytes(8 * size))
+
+    def get(self, key: int) -> int | None:
+        """Return the state for a hash of raw bytes, or None."""
+        place = key & self._mask
+        state = self._states[place]
+        return state if self._mixed[place] ^ state == key else None
+
+    def put(self, key: int, state: int) -> None:
+        """Remember a state."""
+        place = key & self._mask
+        self._mixed[place] = key ^ state
+        self._states[place] = state
+
+
+class Walker:
+    """Walks conversations and remembers what it has seen; safe on several threads.
+
+    What it remembers are pure functions of the bytes and the scope's seed, so two walkers
+    always agree; they only differ in speed.
+    """
+
+    def __init__(self, states_kept: int = 65536) -> None:
+        """Keep ``states_kept`` states of histories (16 bytes each)."""
+        self._states = StateMemo(states_kept)
+        self._young: dict[int, tuple[Digested, ...]] = {}
+        self._old: dict[int, tuple[Digested, ...]] = {}
+
+    def walk(self, conversation: Conversation, seed: int) -> Walk:
+        """Return a request's chain under a scope's seed.
+
+        Raises:
+            UnreadableBody: a message is not what the dialect says.
+        """
+        raws = conversation.messages
+        start = self._leading_system(conversation)
+        newest, cut, answer_end = self._newest(conversation, start)
+        older = raws[start:cut]
+        hasher = xxh3_64(b"".join(older), seed ^ _reader(conversation.read))
+        known = self._states.get(hasher.intdigest()) if older else None
+        digested: list[Item] = []
+        read: list[Message] = []
+        spoken = False
+        for raw, messages in newest:
+            read += messages
+            for place, message in enumerate(messages):
+                digest = digest_parts(message.role, message.parts)
+                digested.append((raw, place, digest))
+                spoken = spoken or (digest.role == ASSISTANT and digest.links != b"")
+        if known is not None and spoken:
+            base = Run(None, False, b"", 0, (), known)
+            tail, complete = _extend(conversation, digested, base, seed), False
+        else:
+            # Not seen before; or an answer without words, which joins the prompts around it.
+            items = self.remembered(conversation, older)
+            tail, complete = _extend(conversation, items + digested, None, seed), True
+        if tail is not None and not tail.model_side:
+            hasher.update(b"".join(raws[cut:]))
+            self._states.put(hasher.intdigest(), tail.state)
+        return Walk(conversation, seed, start, read, tail, complete, answer_end, self)
+
+    def chain(self, conversation: Conversation, start: int, seed: int) -> Run | None:
+        """Return the last run of the whole chain, each message digested or remembered."""
+        items = self.remembered(conversation, conversation.messages[start:])
+        return _extend(conversation, items, None, seed)
+
+    def remembered(self, conversation: Conversation, raws: Sequence[msgspec.Raw]) -> list[Item]:
+        """Return the digests of raw messages, as far as possible without reading them."""
+        return [
+            (raw, place, digested)
+            for raw in raws
+            for place, digested in enumerate(self.digests(conversation, raw))
+        ]
+
+    def digests(self, conversation: Conversation, raw: msgspec.Raw) -> tuple[Digested, ...]:
+        """Return the digests of one raw message (several, if it holds several)."""
+        key = xxh3_64_intdigest(raw, _reader(conversation.read))
+        known = self._young.get(key) or self._old.get(key)
+        if known is None:
+            known = tuple(digest_parts(m.role, m.parts) for m in conversation.read(raw))
+        if len(self._young) >= DIGESTS_KEPT // 2:
+            # Two generations: what was not used since the last change is forgotten at once,
+            # which costs nothing per use, unlike an order of use.
+            self._old, self._young = self._young, {}
+        self._young[key] = known
+        return known
+
+    def _leading_system(self, conversation: Conversation) -> int:
+        """Return how many messages at the start are system messages."""
+        raws = conversation.messages
+        if memoryview(raws[0])[:_ROLE_SHOWN] in _OPENS_AS_USER:
+            return 0  # The usual case without a system message, at the cost of one look.
+        for place, raw in enumerate(raws):
+            sent = bytes(raw)
+            if b'"system"' not in sent and b'"developer"' not in sent:
+                return place
+            digests = self.digests(conversation, raw)
+            if not digests or digests[0].role != SYSTEM:
+                return place
+        # Nothing but instructions: they are what is asked then.
+        return 0
+
+    def _newest(
+        self, conversation: Conversation, start: int
+    ) -> tuple[list[tuple[msgspec.Raw, tuple[Message, ...]]], int, int]:
+        """Read backwards to the start of the newest answer.
+
+        Return what was read in wire order, the place where it starts, and that where the answer
+        ends.
+        """
+        raws, read = conversation.messages, conversation.read
+        found: list[tuple[msgspec.Raw, tuple[Message, ...]]] = []
+        place = len(raws)
+        answer_end = start
+        while place > start:
+            raw = raws[place - 1]
+            if answer_end > start and self._asks(conversation, raw):
+                break
+            messages = read(raw)
+            if answer_end == start and messages and messages[-1].role == ASSISTANT:
+                answer_end = place
+            found.append((raw, messages))
+            place -= 1
+        found.reverse()
+        return found, place, answer_end
+
+    def answer_before(self, conversation: Conversation, start: int) -> int:
+        """Return where the last answer ends that is not the beginning of one asked for."""
+        roles = [
+            digests[-1].role if (digests := self.digests(conversation, raw)) else SYSTEM
+            for raw in conversation.messages[start:]
+        ]
+        while roles and roles[-1] != USER:
+            roles.pop()
+        while roles and roles[-1] != ASSISTANT:
+            roles.pop()
+        return start + len(roles)
+
+    def _asks(self, conversation: Conversation, raw: msgspec.Raw) -> bool:
+        """Whether a message before an answer is the user side's."""
+        if memoryview(raw)[:_ROLE_SHOWN] in _OPENS_AS_USER:
+            return True
+        digests = self.digests(conversation, raw)
+        return bool(digests) and digests[-1].role == USER
+
+
+@lru_cache(256)
+def _reader(read: Callable[[msgspec.Raw], tuple[Message, ...]]) -> int:
+    """Return a number for a dialect's way of reading: the same bytes may mean different things."""
+    return xxh3_64_intdigest(f"{read.__module__}.{read.__qualname__}".encode())
+
+
+def _extend(
+    conversation: Conversation, items: Sequence[Item], before: Run | None, seed: int
+) -> Run | None:
+    """Append messages to a chain, those of one side joined into one run."""
+    said = [item for item in items if item[2].links and item[2].role != SYSTEM]
+    if not said and before is None:
+        # A request that holds instructions only: then they are what is asked.
+        said = [item for item in items if item[2].links]
+    last = before
+    state = before.state if before else seed
+    place, end = 0, len(said)
+    while place < end:
+        digested = said[place][2]
+        model_side = digested.role == ASSISTANT
+        following = place + 1
+        while following < end and (said[following][2].role == ASSISTANT) is model_side:
+            following += 1
+        if following - place > 1:
+            digested = _joined(conversation, said[place:following])
+        links = digested.links
+        state = xxh3_64_intdigest(links, state ^ MODEL_SIDE if model_side else state)
+        last = Run(last, model_side, links, digested.weight, digested.call_ids, state)
+        place = following
+    return last
+
+
+def _joined(conversation: Conversation, said: Sequence[Item]) -> Digested:
+    """Return what several messages of one side say together."""
+    if any(a[2].ends_with_text and b[2].opens_with_text for a, b in pairwise(said)):
+        # Texts that meet are one text; their bytes are needed again for its digest.
+        return join_messages([conversation.read(raw)[place] for raw, place, _ in said])
+    first, last = said[0][2], said[-1][2]
+    return Digested(
+        first.role,
+        b"".join([digested.links for _, _, digested in said]),
+        sum(digested.weight for _, _, digested in said),
+        tuple(call_id for _, _, digested in said for call_id in digested.call_ids),
+        first.opens_with_text,
+        last.ends_with_text,
+    )
+
+
+def runs_backwards(tail: Run | None) -> Iterator[Run]:
+    """Yield the runs of a complete chain, newest first."""
+    while tail is not None:
+        yield tail
+        tail = tail.before

@@ -1,0 +1,229 @@
+"""One exchange from its first byte to its last: detection, hooks and the record of it.
+
+The web edge moves the bytes; this module only looks at copies of them, and nothing that goes
+wrong here reaches the traffic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway_sessions.chain import InterceptorChain
+from gateway_sessions.detection.detector import Sender
+from gateway_sessions.detection.plan import Plan
+from gateway_sessions.detection.scope import crockford
+from gateway_sessions.detection.settings import DetectionSettings
+from gateway_sessions.dialects import Dialect, dialect_for
+from gateway_sessions.errors import UnreadableBody
+from gateway_sessions.exchange import Client, Exchange, Headers, Request
+from gateway_sessions.hooks import Context
+from gateway_sessions.index.base import Index
+from gateway_sessions.redaction import masked_headers, masked_path, masked_text
+from gateway_sessions.telemetry import Detected, SessionStarted, Telemetry
+from gateway_sessions.tracker import Tracked, Tracker
+from gateway_sessions.transit import Transit
+
+logger = logging.getLogger(__name__)
+
+OFF_LOOP_BYTES = 256 * 1024
+"""Bodies larger than this are read on a thread, so that other clients do not wait for them."""
+
+
+class RequestHead(msgspec.Struct, frozen=True, gc=False):
+    """The parts of a request that come before its body."""
+
+    method: str
+    path: str
+    """With query, exactly as on the wire."""
+    headers: Headers
+    """Wire order, original case, repeats kept."""
+    ip: str
+    """The client's address; ``X-Forwarded-For`` is already resolved."""
+
+
+class Gateway:
+    """Tags, follows and records exchanges.  All methods belong to the event loop's thread."""
+
+    def __init__(
+        self,
+        settings: DetectionSettings,
+        *,
+        secret: bytes,
+        index: Index | None = None,
+        interceptors: InterceptorChain | None = None,
+        telemetry: Telemetry | None = None,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.perf_counter,
+        explain: bool = False,
+    ) -> None:
+        """Make a gateway.
+
+        Args:
+            settings: the ``session`` block of the configuration.
+            secret: at least 16 bytes; replicas that share sessions share it.
+            index: where sessions are kept; by default in memory.
+            interceptors: the chain, made but not opened.
+            telemetry: where to announce what happens.
+            clock: unix time in seconds, of records and expiry.
+            monotonic: seconds for durations; never goes back.
+            explain: let verdicts say what every rule answered.
+        """
+        self.telemetry = telemetry or Telemetry()
+        self.interceptors = interceptors or InterceptorChain((), self.telemetry)
+        self.clock = clock
+        self.monotonic = monotonic
+        self.tracker = Tracker(settings, secret, self.telemetry, index=index, explain=explain)
+        self._enabled = settings.enabled
+        self._started_at = clock()
+        self._open = False
+
+    async def open(
+        self, effective_config: dict[str, Any] | None = None, state_directory: Path = Path()
+    ) -> None:
+        """Open the interceptors.
+
+        Raises:
+            StartError, ConfigError: one of them refuses.
+        """
+        context = Context(self.telemetry, self.stats, effective_config or {}, state_directory)
+        await self.interceptors.open(context)
+        self._open = True
+
+    async def close(self) -> None:
+        """Write down what is queued and close everything; idempotent."""
+        if self._open:
+            self._open = False
+            await self.interceptors.close()
+
+    def stats(self) -> dict[str, Any]:
+        """Return what can only be read now: live sessions, start time (unix seconds)."""
+        index = self.tracker.index
+        index.expire(self.clock())
+        return {"sessions_active": index.active, "started_at": self._started_at}
+
+    async def begin(self, head: RequestHead, body: bytes | None) -> Transit:
+        """Put a request into its session and ask the interceptors about it.
+
+        Args:
+            head: what came before the body.
+            body: a content-decoded copy of the body; None where it was not inspected.
+
+        Never raises: what can not be read is forwarded without a session.
+        """
+        now, began = self.clock(), self.monotonic()
+        fields = first_values(head.headers)
+        dialect = dialect_for(head.method, head.path, head.headers)
+        exchange = self._exchange(head, body, fields, dialect, now)
+        tracked: Tracked | None = None
+        if dialect is not None and self._enabled:
+            if body is None:
+                exchange.parse_error = "the body was not inspected"
+            else:
+                tracked = await self._detect(exchange, head, fields, dialect, body, now)
+        transit = Transit(self, exchange, dialect, tracked, began)
+        if dialect is not None and self.interceptors.needs_request_hook:
+            transit.refusal = await self.interceptors.request_started(exchange)
+        transit.spent = self.monotonic() - began
+        return transit
+
+    def _exchange(
+        self,
+        head: RequestHead,
+        body: bytes | None,
+        fields: dict[str, str],
+        dialect: Dialect | None,
+        now: float,
+    ) -> Exchange:
+        seen = dialect is not None and (
+            self.interceptors.needs_exchange or self.interceptors.needs_request_hook
+        )
+        request = Request(
+            head.method,
+            masked_path(head.path) if seen else "",
+            masked_headers(head.headers) if seen else (),
+            body or b"",
+            len(body) if body is not None else _declared_size(fields),
+        )
+        return Exchange(
+            request_id="req_" + crockford(secrets.token_bytes(13)),
+            started_at=now,
+            client=Client(head.ip, masked_text(fields.get("user-agent", "")) if seen else ""),
+            request=request,
+            dialect=dialect.name if dialect else "",
+            provider=dialect.provider if dialect else "other",
+        )
+
+    async def _detect(
+        self,
+        exchange: Exchange,
+        head: RequestHead,
+        fields: dict[str, str],
+        dialect: Dialect,
+        body: bytes,
+        now: float,
+    ) -> Tracked | None:
+        began = self.monotonic()
+        sender = Sender(fields, head.path, head.ip)
+        try:
+            if len(body) > OFF_LOOP_BYTES:
+                plan = await asyncio.to_thread(self._plan, dialect, body, sender)
+            else:
+                plan = self._plan(dialect, body, sender)
+            planned = self.monotonic()
+            tracked = self.tracker.place(plan, now)
+            asyncio.get_running_loop().call_soon(self.tracker.remember, tracked, now)
+        except UnreadableBody as error:
+            exchange.parse_error = str(error)
+            return None
+        except Exception:
+            # Whatever is wrong with us, the client gets its answer.
+            logger.exception("detection failed on a request to %s", exchange.request.path)
+            exchange.parse_error = "detection failed"
+            return None
+        exchange.session = tag = tracked.tag()
+        exchange.model = plan.conversation.model
+        exchange.client = Client(head.ip, exchange.client.user_agent, plan.scope.name)
+        exchange.message_count = plan.messages
+        verdict = tracked.verdict
+        exchange.new_messages = plan.messages if verdict.new else plan.walk.prompt_items
+        emit = self.telemetry.emit
+        if verdict.new:
+            emit(SessionStarted(tag.session_id, verdict.new))
+        done = self.monotonic()
+        exchange.timings["detection"] = done - began
+        emit(
+            Detected(
+                tag.session_id,
+                tag.relation,
+                tag.source,
+                verdict.ambiguous,
+                done - began,
+                planned - began,
+            )
+        )
+        return tracked
+
+    def _plan(self, dialect: Dialect, body: bytes, sender: Sender) -> Plan:
+        return self.tracker.plan(dialect.read_request(body, sender.path), sender)
+
+
+def _declared_size(fields: dict[str, str]) -> int:
+    """Return the size of a body that nobody looked into, in bytes; 0 where it is not said."""
+    said = fields.get("content-length", "")
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 20 else 0
+
+
+def first_values(headers: Headers) -> dict[str, str]:
+    """Return headers by lower-case name; of repeated ones, the first."""
+    fields: dict[str, str] = {}
+    for name, value in headers:
+        fields.setdefault(name.lower(), value)
+    return fields

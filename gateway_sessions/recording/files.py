@@ -1,0 +1,63 @@
+"""Folders and files that only their owner can read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from gateway_sessions.errors import StartError
+
+FILE_MODE = 0o600
+DIRECTORY_MODE = 0o700
+"""What people say to models is private."""
+
+_SAFE_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
+"""Without following links: nobody who can write into the folder can aim us at another file."""
+
+
+def open_private(path: str | Path, flags: int) -> int:
+    """Open a file, mode 0600 if it is made, and return its descriptor.
+
+    Raises `OSError`, also where the last part of ``path`` is a symbolic link.
+    """
+    return os.open(path, flags | _SAFE_FLAGS, FILE_MODE)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of ``data``; raises `OSError` (a full disk may take a part of it)."""
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, data[written:])
+
+
+def make_private_directory(directory: Path) -> None:
+    """Make a folder, with its parents, mode 0700; one that exists keeps its mode.
+
+    Raises `OSError`.
+    """
+    if directory.is_dir():
+        return
+    missing = [directory]
+    while not missing[-1].parent.is_dir() and missing[-1].parent != missing[-1]:
+        missing.append(missing[-1].parent)
+    for folder in reversed(missing):
+        folder.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+
+
+def private_directory(directory: Path) -> None:
+    """Make sure at start that a folder exists and files can be made in it.
+
+    Raises `StartError`.  It tries with a file, since permissions do not tell of read-only
+    disks.
+    """
+    probe = directory / f".probe-{os.getpid()}"
+    try:
+        make_private_directory(directory)
+        os.close(open_private(probe, os.O_WRONLY | os.O_CREAT))
+        probe.unlink()
+    except OSError as exc:
+        reason = exc.strerror or str(exc)
+        raise StartError(
+            f"{directory}: can not write there ({reason}); choose another folder or mend its"
+            " permissions"
+        ) from exc

@@ -1,0 +1,126 @@
+"""Detection and index tied together: the one path for live traffic and for logs."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+import msgspec
+
+from gateway_sessions.conversation import Conversation, Reply
+from gateway_sessions.detection.detector import SESSION_PREFIX, Detector, Sender
+from gateway_sessions.detection.plan import Plan
+from gateway_sessions.detection.scope import crockford
+from gateway_sessions.detection.session import Session
+from gateway_sessions.detection.settings import DetectionSettings
+from gateway_sessions.detection.verdict import SIDE_CALL, Verdict
+from gateway_sessions.exchange import SessionTag
+from gateway_sessions.index.base import Index
+from gateway_sessions.index.memory import MemoryIndex
+from gateway_sessions.telemetry import ExplicitIdRejected, SessionEnded, Telemetry
+
+
+def random_session_id() -> str:
+    """Return ``sess_`` and 100 random bits in Crockford base32."""
+    return SESSION_PREFIX + crockford(secrets.token_bytes(13))
+
+
+class Tracked(msgspec.Struct, frozen=True, gc=False):
+    """A request that has been put into a session."""
+
+    plan: Plan
+    verdict: Verdict
+
+    @property
+    def session(self) -> Session:
+        """The session."""
+        return self.verdict.session
+
+    def tag(self) -> SessionTag:
+        """Return what everybody may know of the verdict."""
+        verdict = self.verdict
+        session = verdict.session
+        return SessionTag(
+            session_id=session.id,
+            relation=verdict.relation,
+            source=verdict.source,
+            confidence=verdict.confidence,
+            root_session_id=session.root or session.id,
+            parent_session_id=session.parent,
+            previous_session_id=verdict.previous_session_id,
+            external_id=session.external,
+            reason=verdict.reason,
+            explain=verdict.steps,
+        )
+
+
+class Tracker:
+    """Follows sessions; the caller brings the time."""
+
+    def __init__(
+        self,
+        settings: DetectionSettings,
+        secret: bytes,
+        telemetry: Telemetry,
+        *,
+        index: Index | None = None,
+        mint: Callable[[], str] = random_session_id,
+        explain: bool = False,
+    ) -> None:
+        """Follow sessions in an index (by default, one in memory)."""
+        self.index: Index = index or MemoryIndex(
+            settings.max_sessions, settings.session_ttl_seconds, self._ended
+        )
+        self._telemetry = telemetry
+        self._detector = Detector(settings, secret, mint, explain=explain, rejected=self._rejected)
+
+    def begin(self, conversation: Conversation, sender: Sender, now: float) -> Tracked:
+        """Put a request that arrives now into a session.
+
+        Raises:
+            UnreadableBody: a message is not what the dialect says.
+        """
+        tracked = self.place(self.plan(conversation, sender), now)
+        self.remember(tracked, now)
+        return tracked
+
+    def remember(self, tracked: Tracked, now: float) -> None:
+        """Do what the verdict need not wait for; call it soon after `place`."""
+        self._detector.remember(tracked.plan, tracked.verdict, now)
+
+    def plan(self, conversation: Conversation, sender: Sender) -> Plan:
+        """Read a request; safe on any thread.
+
+        Raises:
+            UnreadableBody: a message is not what the dialect says.
+        """
+        return self._detector.plan(conversation, sender)
+
+    def place(self, plan: Plan, now: float) -> Tracked:
+        """Put a request that was read and arrives now into a session; `remember` it next."""
+        verdict, keys = self._detector.decide(plan, self.index, now)
+        self.index.commit(verdict.session, keys, now)
+        return Tracked(plan, verdict)
+
+    def answered(self, tracked: Tracked, reply: Reply, now: float) -> None:
+        """Note the complete reply to a request."""
+        session = tracked.session
+        if tracked.verdict.relation == SIDE_CALL:
+            keys = self._detector.answered_aside(tracked.plan, session, reply)
+        else:
+            keys = self._detector.answered(tracked.plan, session, reply, now)
+        self.index.commit(session, keys.added, now, keys.outdated)
+
+    def failed(self, tracked: Tracked, reply: Reply | None, now: float) -> None:
+        """Note that a request failed; ``reply`` is what had arrived of a broken stream."""
+        if tracked.verdict.relation == SIDE_CALL:
+            return
+        session = tracked.session
+        keys = self._detector.failed(tracked.plan, session, reply, now)
+        self.index.commit(session, keys.added, now, keys.outdated)
+
+    def _ended(self, session: Session, reason: str) -> None:
+        self._telemetry.emit(SessionEnded(session.id, reason, session.messages))
+
+    def _rejected(self, name: str) -> None:
+        self._telemetry.emit(ExplicitIdRejected(name))

@@ -1,0 +1,266 @@
+"""The second half of an exchange: its response, as it passes by."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING
+
+from gateway_sessions.coding import Decoder, decoder
+from gateway_sessions.conversation import Reply
+from gateway_sessions.dialects import Assembler, Dialect
+from gateway_sessions.dialects.openai_chat import OpenAIChat
+from gateway_sessions.errors import UnreadableBody
+from gateway_sessions.exchange import Exchange, Headers, Refusal, Response
+from gateway_sessions.redaction import masked_headers
+from gateway_sessions.tracker import Tracked
+
+if TYPE_CHECKING:
+    from gateway_sessions.gateway import Gateway
+
+logger = logging.getLogger(__name__)
+
+REPLY_BYTES_KEPT = 16 * 1024 * 1024
+"""Bytes of a decoded response body kept for reading it; the longest replies have a tenth."""
+
+_STREAM_TYPES = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_NEITHER = OpenAIChat()
+"""In whose error shape we report faults where no dialect is known."""
+
+
+class Transit:
+    """One exchange under way.
+
+    The edge calls `response_started`, `feed` for each chunk *before* it goes to the client, and
+    `finish` once.  The reply is made known to detection as soon as its end has been seen, so
+    that a client's next request finds it, however fast it comes.
+    """
+
+    __slots__ = (
+        "_assembler",
+        "_began",
+        "_body",
+        "_chunks",
+        "_decoder",
+        "_dialect",
+        "_expected",
+        "_finished",
+        "_first_byte",
+        "_gateway",
+        "_headers",
+        "_kept",
+        "_readable",
+        "_reply",
+        "_settled",
+        "_size",
+        "_status",
+        "_streamed",
+        "_tracked",
+        "exchange",
+        "refusal",
+        "spent",
+    )
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        exchange: Exchange,
+        dialect: Dialect | None,
+        tracked: Tracked | None,
+        began: float,
+    ) -> None:
+        self.exchange = exchange
+        self.refusal: Refusal | None = None
+        """Set where an interceptor wants the request answered here and not forwarded."""
+        self._gateway = gateway
+        self._dialect = dialect
+        self._tracked = tracked
+        self._began = began
+        self._status = 0
+        self._headers: Headers = ()
+        self._streamed = False
+        self._expected = -1
+        self._decoder: Decoder | None = None
+        self._assembler: Assembler | None = None
+        self._readable = dialect is not None
+        self._body: list[bytes] = []
+        self._kept = 0
+        self._size = 0
+        self._chunks = 0
+        self._first_byte = 0.0
+        self._reply: Reply | None = None
+        self._settled = False
+        self._finished = False
+        self.spent = 0.0
+        """Seconds of our own work so far, waiting for others left out."""
+
+    @property
+    def dialect(self) -> Dialect | None:
+        """The wire format of the request, if we know it."""
+        return self._dialect
+
+    def upstream_headers(self) -> Headers:
+        """Return what interceptors add to the request to the upstream."""
+        return self._gateway.interceptors.upstream_headers(self.exchange)
+
+    def client_headers(self) -> Headers:
+        """Return our tags and what interceptors add, for the response to the client."""
+        exchange = self.exchange
+        tag = exchange.session
+        own: Headers = (("X-Gateway-Request-Id", exchange.request_id),)
+        if tag is not None:
+            own = (
+                ("X-Gateway-Session-Id", tag.session_id),
+                ("X-Gateway-Session-Source", tag.source),
+                ("X-Gateway-Session-Relation", tag.relation),
+                ("X-Gateway-Session-Confidence", f"{tag.confidence:g}"),
+                *own,
+            )
+            if tag.parent_session_id:
+                own = (*own, ("X-Gateway-Parent-Session-Id", tag.parent_session_id))
+        return own + self._gateway.interceptors.client_headers(exchange)
+
+    def error_body(self, status: int, message: str) -> bytes:
+        """Return a JSON error body as the provider itself would write it."""
+        return (self._dialect or _NEITHER).error_body(status, message)
+
+    def response_started(self, status: int, headers: Headers) -> None:
+        """Note the head of the response."""
+        self._status = status
+        self._headers = headers
+        if not self._readable:
+            return
+        coding = ""
+        for sent_name, value in headers:
+            name = sent_name.lower()
+            if name == "content-type":
+                self._streamed = value.lower().startswith(_STREAM_TYPES)
+            elif name == "content-length" and _LENGTH.fullmatch(value):
+                self._expected = int(value)
+            elif name == "content-encoding":
+                coding = value
+        try:
+            self._decoder = decoder(coding, REPLY_BYTES_KEPT) if coding else None
+        except UnreadableBody:
+            self._readable = False
+            return
+        if self._streamed and self._dialect is not None and 200 <= status < 300:
+            self._assembler = self._dialect.assembler()
+
+    def feed(self, chunk: bytes) -> None:
+        """Look at the next bytes of the body, as on the wire, before the client gets them."""
+        began = self._gateway.monotonic()
+        if not self._size:
+            self._first_byte = began
+        self._size += len(chunk)
+        self._chunks += 1
+        if self._readable:
+            try:
+                self._read(self._decoder.feed(chunk) if self._decoder else chunk)
+            except UnreadableBody:
+                self._give_up()
+            except Exception:
+                logger.exception("reading a reply failed")
+                self._give_up()
+        self.spent += self._gateway.monotonic() - began
+
+    def _read(self, data: bytes) -> None:
+        assembler = self._assembler
+        if assembler is not None:
+            assembler.feed(data)
+            if self._gateway.interceptors.wants_raw_stream:
+                self._keep(data)
+            if assembler.finished:
+                self._settle(assembler.reply())
+            return
+        self._keep(data)
+        if self._size == self._expected:
+            self._settle(self._whole())
+
+    def _keep(self, data: bytes) -> None:
+        self._kept += len(data)
+        if self._kept <= REPLY_BYTES_KEPT:
+            self._body.append(data)
+        elif self._assembler is None:
+            self._give_up()
+        else:
+            self._body.clear()  # Of a stream, the reply is still known without its chunks.
+
+    def _give_up(self) -> None:
+        self._readable = False
+        self._assembler = None
+        self._body.clear()
+
+    def _whole(self) -> Reply | None:
+        """Read the body of a response that was not streamed."""
+        if self._dialect is None or not self._readable or not 200 <= self._status < 300:
+            return None
+        try:
+            return self._dialect.read_reply(b"".join(self._body))
+        except UnreadableBody:
+            return None
+
+    def _settle(self, reply: Reply | None, *, broken: bool = False) -> None:
+        """Make the reply known to detection, once."""
+        if self._settled:
+            return
+        self._settled = True
+        self._reply = reply
+        tracked = self._tracked
+        if tracked is None:
+            return
+        tracker, now = self._gateway.tracker, self._gateway.clock()
+        try:
+            if reply is not None and reply.messages and reply.complete and not broken:
+                tracker.answered(tracked, reply, now)
+            else:
+                tracker.failed(tracked, reply, now)
+        except Exception:
+            logger.exception("a reply could not be noted in %s", tracked.session.id)
+
+    def finish(self, error: str | None = None) -> None:
+        """Close the exchange; the first call counts.
+
+        Args:
+            error: ``client_closed``, ``upstream_aborted``, ``upstream_unreachable``,
+                ``upstream_timeout``, ``refused``, or None after a whole response.
+        """
+        if self._finished:
+            return
+        self._finished = True
+        if not self._settled:
+            reply = self._assembler.reply() if self._assembler else self._whole()
+            self._settle(reply, broken=error is not None)
+        exchange, gateway = self.exchange, self._gateway
+        if self._dialect is None or not gateway.interceptors.needs_exchange:
+            return
+        try:
+            exchange.response = self._response(error)
+            exchange.timings["overhead"] = self.spent
+            gateway.interceptors.finished(exchange)
+        except Exception:
+            logger.exception("recording %s failed", exchange.request_id)
+
+    def _response(self, error: str | None) -> Response:
+        ended = self._gateway.monotonic()
+        first = self._first_byte or ended
+        reply = self._reply
+        raw = b"".join(self._body)
+        assembled = self._streamed and self._assembler is not None
+        return Response(
+            status=self._status,
+            headers=masked_headers(self._headers),
+            body=reply.body if reply is not None and assembled else raw,
+            size=self._size,
+            duration_ms=(ended - self._began) * 1000,
+            time_to_first_byte_ms=(first - self._began) * 1000,
+            streamed=self._streamed,
+            chunks=self._chunks,
+            usage=reply.usage if reply else None,
+            model=reply.model if reply else "",
+            finish_reason=reply.finish_reason if reply else "",
+            refused=reply.refused if reply else False,
+            error=error,
+            raw_stream=raw if assembled else b"",
+        )

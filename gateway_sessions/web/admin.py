@@ -1,0 +1,164 @@
+"""The gateway's own endpoints, and who may call them.
+
+They stand beside the proxied paths or on a listener of their own; either way every route is
+guarded, because what they show (sessions, traces, configuration) is worth stealing, and a
+listener on loopback is reachable from any web page that the user opens: a page may point a
+name of its own at 127.0.0.1 (DNS rebinding) or just send requests there.  So without a token
+only requests to a known host name pass, and none that a foreign page has sent.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
+"""Names under which a loopback listener may be called without a token."""
+
+
+class AdminGuard:
+    """Decides who may call an endpoint of the gateway's own.
+
+    With a ``token`` the request needs ``Authorization: Bearer TOKEN``.  Without one the
+    listener must be on loopback (the caller sees to that), and the request's ``Host`` must be
+    one of `LOOPBACK_HOSTS` or ``hosts``, on any port, and its ``Origin`` absent or the same.
+    """
+
+    def __init__(self, token: str | None, hosts: Iterable[str] = ()) -> None:
+        self._token = None if token is None else token.encode()
+        self._hosts = frozenset(host.strip("[]").lower() for host in (*LOOPBACK_HOSTS, *hosts))
+
+    def refusal(self, request: web.Request) -> web.Response | None:
+        """Return the answer for a caller who may not pass (401, 403), or None."""
+        if self._token is not None:
+            return None if self._has_token(request) else _unauthorised()
+        if not self._is_ours(f"//{request.headers.get('Host', '')}"):
+            return _forbidden("This host name is not served here; use localhost or an admin.token.")
+        origin = request.headers.get("Origin")
+        foreign = origin is not None and not self._is_ours(origin)
+        if foreign or request.headers.get("Sec-Fetch-Site") == "cross-site":
+            return _forbidden("Pages of other sites may not call this; use an admin.token.")
+        return None
+
+    def protect(self, handler: Handler) -> Handler:
+        """Return ``handler``, called only for those who may pass."""
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            return self.refusal(request) or await handler(request)
+
+        return guarded
+
+    def _has_token(self, request: web.Request) -> bool:
+        assert self._token is not None
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        # Compared as bytes: compare_digest refuses text that is not ASCII.
+        same = hmac.compare_digest(given.strip().encode("utf-8", "replace"), self._token)
+        return same and scheme.lower() == "bearer"
+
+    def _is_ours(self, url: str) -> bool:
+        try:
+            host = urlsplit(url).hostname
+        except ValueError:
+            return False
+        return host is not None and host in self._hosts
+
+
+def admin_routes(
+    *,
+    version: str,
+    started_at: float,
+    effective_config: Mapping[str, Any],
+    problems: Callable[[], list[str]],
+    extra: Iterable[web.AbstractRouteDef] = (),
+    guard: AdminGuard,
+    prefix: str = "",
+    clock: Callable[[], float] = time.time,
+) -> list[web.RouteDef]:
+    """Return the routes of our own endpoints, guarded; ``app.add_routes`` takes them.
+
+    They are ``/health`` and ``/healthz`` (the process lives), ``/readyz`` (503 and the list
+    while ``problems()`` returns any sentence), ``/config`` (``effective_config``, secrets
+    already hidden), and ``extra``, the routes of the interceptors.  ``started_at`` is the Unix
+    time of the start and ``prefix`` (empty or ``/something``) goes before every path.
+
+    Each path also answers other methods, with 405, so that nothing under it is ever proxied.
+    Raises `TypeError` where ``extra`` has something else than plain routes.
+    """
+    body = msgspec.json.encode(effective_config)
+
+    async def health(request: web.Request) -> web.Response:
+        uptime = max(0.0, clock() - started_at)
+        state = {"status": "ok", "version": version, "uptime_seconds": round(uptime, 3)}
+        return _json(msgspec.json.encode(state))
+
+    async def ready(request: web.Request) -> web.Response:
+        found = problems()
+        state = {"status": "degraded" if found else "ready", "problems": found}
+        return _json(msgspec.json.encode(state), 503 if found else 200)
+
+    async def config(request: web.Request) -> web.Response:
+        return _json(body)
+
+    own = [
+        web.get("/health", health),
+        web.get("/healthz", health),
+        web.get("/readyz", ready),
+        web.get("/config", config),
+    ]
+    return _guarded([*own, *extra], guard, prefix)
+
+
+def exposed(host: str) -> bool:
+    """Tell whether a listener on ``host`` can be reached from other machines.
+
+    >>> exposed("127.0.0.1"), exposed("localhost"), exposed("0.0.0.0")
+    (False, False, True)
+    """
+    name = host.strip("[]").lower()
+    if name == "localhost":
+        return False
+    try:
+        return not ip_address(name).is_loopback
+    except ValueError:
+        return True
+
+
+def _guarded(
+    routes: Iterable[web.AbstractRouteDef], guard: AdminGuard, prefix: str
+) -> list[web.RouteDef]:
+    guarded: list[web.RouteDef] = []
+    for route in routes:
+        if not isinstance(route, web.RouteDef):
+            raise TypeError(f"only plain routes can be served among our own endpoints: {route!r}")
+        handler = guard.protect(route.handler)
+        guarded.append(web.RouteDef(route.method, prefix + route.path, handler, route.kwargs))
+    other = guard.protect(_method_not_allowed)
+    paths = dict.fromkeys(route.path for route in guarded if route.method != "*")
+    return guarded + [web.RouteDef("*", path, other, {}) for path in paths]
+
+
+async def _method_not_allowed(request: web.Request) -> web.Response:
+    return _json(b'{"error":"This endpoint does not know that method."}', 405)
+
+
+def _unauthorised() -> web.Response:
+    response = _json(b'{"error":"Authorization: Bearer with the admin.token is needed."}', 401)
+    response.headers["WWW-Authenticate"] = 'Bearer realm="gateway-sessions"'
+    return response
+
+
+def _forbidden(message: str) -> web.Response:
+    return _json(msgspec.json.encode({"error": message}), 403)
+
+
+def _json(body: bytes, status: int = 200) -> web.Response:
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+    return web.Response(body=body, status=status, headers=headers)

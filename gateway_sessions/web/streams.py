@@ -1,0 +1,125 @@
+"""Responses on their way to the client, watched but not touched.
+
+`Tee` is the writer through which every response of a watched exchange leaves, whoever makes
+it: the relay for an upstream's responses, aiohttp's own response classes in a host app.  It
+shows each piece to the `Transit` before the client can have it, so that the reply's head is
+known before the client's next request can arrive, and puts our tag headers into the head.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Union
+
+from aiohttp import web
+from aiohttp.http import StreamWriter
+
+from gateway_sessions.exchange import Headers
+
+if TYPE_CHECKING:
+    from multidict import CIMultiDict
+
+    from gateway_sessions.transit import Transit
+
+Buffer = Union[bytes, bytearray, "memoryview[int]", "memoryview[bytes]"]
+Selector = Callable[[Headers], Headers]
+"""Picks of the headers that we add to a response those that the client is to get."""
+
+
+class Tee(StreamWriter):
+    """The writer of one response."""
+
+    def __init__(self, request: web.BaseRequest, transit: Transit, select: Selector) -> None:
+        super().__init__(request.protocol, asyncio.get_running_loop())
+        self.transit = transit
+        self.started = False
+        """True once the head has been written."""
+        self.error: str | None = None
+        """The exchange's error, to be reported at the response's end."""
+        self._head = b""
+        self._select = select
+        self._compressing = False
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client has left."""
+        transport = self.transport
+        return transport is None or transport.is_closing()
+
+    def tags(self) -> Headers:
+        """Return the headers that we add to the response."""
+        return self._select(self.transit.client_headers())
+
+    # What aiohttp's own responses call.
+
+    def enable_compression(self, encoding: str = "deflate", strategy: int | None = None) -> None:
+        """Compress what is written from here on; the transit sees it before that."""
+        self._compressing = True
+        super().enable_compression(encoding, strategy)
+
+    async def write_headers(self, status_line: str, headers: CIMultiDict[str]) -> None:
+        """Write the head of one of aiohttp's own responses, with our tags."""
+        for name, value in self.tags():
+            headers[name] = value
+        seen = tuple(headers.items())
+        if self._compressing:
+            seen = tuple(pair for pair in seen if pair[0].lower() != "content-encoding")
+        self._begin(int(status_line.split(" ", 2)[1]), seen)
+        await super().write_headers(status_line, headers)
+
+    async def write(self, chunk: Buffer, *, drain: bool = True, **limit: int) -> None:
+        """Show a piece of the body to the transit, then write it."""
+        self.transit.feed(bytes(chunk))
+        await super().write(chunk, drain=drain, **limit)
+
+    async def write_eof(self, chunk: bytes = b"") -> None:
+        """Finish the exchange, then let the last bytes of the body leave."""
+        if chunk:
+            self.transit.feed(bytes(chunk))
+        self.transit.finish("client_closed" if self.gone else self.error)
+        await super().write_eof(chunk)
+
+    # What the relay calls, where every byte of the head is known already.
+
+    def relay_head(self, status: int, seen: Headers, head: bytes, chunked: bool) -> None:
+        """Take a head as it is to stand on the wire; ``chunked`` frames the body likewise.
+
+        It leaves with the first piece of the body, or with `relay_flush`.
+        """
+        self._begin(status, seen)
+        self._head = head
+        self.chunked = chunked
+
+    def relay_flush(self) -> None:
+        """Write the head now, where nothing of the body is there yet."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._write(head)
+
+    def relay_chunk(self, chunk: bytes) -> bool:
+        """Write a piece of the body, which must not be empty, as a chunk of its own.
+
+        Returns True where the client is slower than the upstream and ``drain`` is due.
+        """
+        self.transit.feed(chunk)
+        if self._head:
+            head, self._head = self._head, b""
+            size = b"%x\r\n" % len(chunk)
+            self._writelines((head, size, chunk, b"\r\n") if self.chunked else (head, chunk))
+        elif self.chunked:
+            self._write_chunked_payload(chunk)
+        else:
+            self._write(chunk)
+        return self._protocol.writing_paused
+
+    def relay_end(self) -> None:
+        """Finish the exchange, then end the body."""
+        self.transit.finish(self.error)
+        self.relay_flush()
+        if self.chunked:
+            self._write(b"0\r\n\r\n")
+
+    def _begin(self, status: int, headers: Headers) -> None:
+        self.started = True
+        self.transit.response_started(status, headers)

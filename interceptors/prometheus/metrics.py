@@ -1,0 +1,302 @@
+"""All metrics by name, and what makes them move.  Nothing else in the project names one."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from gateway_sessions import (
+    Context,
+    Detected,
+    Dropped,
+    Exchange,
+    ExplicitIdRejected,
+    IndexFellBack,
+    InterceptorFailed,
+    Response,
+    SessionEnded,
+    SessionStarted,
+    Written,
+)
+from interceptors.prometheus.series import Counter, Histogram, Known, Labels, gauge
+
+PREFIX = "gateway_sessions_"
+
+MODELS = 50
+"""Models that get a label of their own; with the labels beside it still under 1,000 series."""
+PROVIDERS = 20
+NAMES = 50
+"""Header names of rejected session ids."""
+SESSIONS_WITH_COST = 10_000
+"""Sessions whose running cost is kept until they end; beyond it the oldest count as ended."""
+
+MICRO_SECONDS = (5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 5e-3, 2e-2, 0.1)
+LATENCY_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+MESSAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+DOLLARS = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 50)
+OTEL_SECONDS = tuple(0.01 * 2**power for power in range(14))
+OTEL_TOKENS = tuple(4**power for power in range(14))
+"""As the OpenTelemetry conventions for generative AI give them."""
+
+_OTEL = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
+
+
+class Rate:
+    """Events of the last 60 seconds."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._counts = [0] * 60
+        self._second = int(monotonic())
+
+    def count(self) -> None:
+        """Count one event now."""
+        self._advance()
+        self._counts[self._second % 60] += 1
+
+    def per_minute(self) -> int:
+        """Return the events of the last 60 seconds."""
+        self._advance()
+        return sum(self._counts)
+
+    def _advance(self) -> None:
+        now = int(self._monotonic())
+        for second in range(max(self._second + 1, now - 59), now + 1):
+            self._counts[second % 60] = 0
+        self._second = now
+
+
+class Metrics(Collector):
+    """The numbers, and a collector that shows them to a registry.
+
+    Exchanges and most events come on the event loop, those of writers on threads, scrapes on
+    another; one lock keeps what a scrape shows consistent.
+    """
+
+    def __init__(
+        self, version: str, clock: Callable[[], float], monotonic: Callable[[], float]
+    ) -> None:
+        self._lock = threading.Lock()
+        self._version = version
+        self._stats: Callable[[], dict[str, Any]] = dict
+        self._started = clock()
+        self._rate = Rate(monotonic)
+        self._longest = 0
+        self._models, self._providers, self._names = Known(MODELS), Known(PROVIDERS), Known(NAMES)
+        self._costs: OrderedDict[str, float] = OrderedDict()
+        self._make_counters()
+        self._make_histograms()
+
+    def _make_counters(self) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"{PREFIX}{name}_total", text, labels)
+
+        self.requests = counter(
+            "requests", "Exchanges finished.", "dialect", "status_class", "source"
+        )
+        self.started = counter("sessions_started", "Sessions begun.", "reason")
+        self.ended = counter("sessions_ended", "Sessions that left the index.", "reason")
+        self.ambiguous = counter(
+            "sessions_ambiguous", "Requests that fitted several sessions equally well."
+        )
+        self.relations = counter(
+            "session_relations", "Requests by their relation to their session.", "relation"
+        )
+        self.messages = counter("session_messages", "Messages added to sessions.")
+        self.tokens = counter("tokens", "Tokens by direction.", "direction", "model")
+        self.cost = counter("cost_usd", "Cost in US dollars.", "model")
+        self.written = counter("recorder_written", "Exchanges written.", "writer")
+        self.dropped = counter(
+            "recorder_dropped", "Exchanges not given to a writer.", "writer", "reason"
+        )
+        self.failures = counter(
+            "interceptor_errors", "Hooks that failed or were late.", "interceptor", "hook"
+        )
+        self.fallbacks = counter(
+            "index_fallback", "Look-ups for which a shared index did not answer.", "backend"
+        )
+        self.rejected = counter(
+            "explicit_id_rejected", "Session ids of clients that could not be used.", "name"
+        )
+
+    def _make_histograms(self) -> None:
+        def seconds(name: str, text: str, bounds: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"{PREFIX}{name}_seconds", text, bounds, labels)
+
+        self.detection = seconds("detection", "Finding the session of a request.", MICRO_SECONDS)
+        self.hash = seconds("hash", "Digesting the messages of a request.", MICRO_SECONDS)
+        self.overhead = seconds(
+            "gateway_overhead", "Time an exchange spent in the gateway.", MICRO_SECONDS
+        )
+        self.upstream = seconds(
+            "upstream_request", "From a request's arrival to its last byte.", LATENCY_SECONDS
+        )
+        self.first_byte = seconds(
+            "time_to_first_byte", "From a request's arrival to the first byte.", LATENCY_SECONDS
+        )
+        self.write = seconds(
+            "recorder_write", "Writing one batch.", (0.001, 0.01, 0.1, 1, 10), "writer"
+        )
+        self.length = Histogram(
+            f"{PREFIX}session_length_messages", "Messages of sessions that ended.", MESSAGES
+        )
+        self.session_cost = Histogram(
+            f"{PREFIX}session_cost_usd", "Cost of sessions that ended, in US dollars.", DOLLARS
+        )
+        self.operation = Histogram(
+            "gen_ai_client_operation_duration_seconds",
+            "Duration of model calls.",
+            OTEL_SECONDS,
+            (*_OTEL, "error_type"),
+        )
+        self.usage = Histogram(
+            "gen_ai_client_token_usage",
+            "Tokens per model call.",
+            OTEL_TOKENS,
+            (*_OTEL, "gen_ai_token_type"),
+        )
+
+    def connect(self, context: Context) -> None:
+        """Begin to count what is announced."""
+        self._stats = context.stats
+        self._started = context.stats().get("started_at", self._started)
+        listen = context.telemetry.listen
+        listen(SessionStarted, self._locked(self._session_started))
+        listen(SessionEnded, self._locked(self._session_ended))
+        listen(Detected, self._locked(self._detected))
+        listen(Written, self._locked(self._batch_written))
+        listen(
+            Dropped,
+            self._locked(lambda e: self.dropped.add((e.interceptor, e.reason), e.count)),
+        )
+        listen(
+            InterceptorFailed, self._locked(lambda e: self.failures.add((e.interceptor, e.hook)))
+        )
+        listen(IndexFellBack, self._locked(lambda e: self.fallbacks.add((e.backend,))))
+        listen(
+            ExplicitIdRejected,
+            self._locked(lambda e: self.rejected.add((self._names.label(e.name),))),
+        )
+
+    def exchange(self, exchange: Exchange) -> None:
+        """Count a finished exchange."""
+        if exchange.response is not None:
+            with self._lock:
+                self._count_exchange(exchange, exchange.response)
+
+    def _locked(self, count: Callable[[Any], None]) -> Callable[[Any], None]:
+        def listener(event: Any) -> None:
+            with self._lock:
+                count(event)
+
+        return listener
+
+    def _count_exchange(self, exchange: Exchange, response: Response) -> None:
+        tag = exchange.session
+        failed = response.error is not None or response.status >= 400
+        if response.error is not None and response.status < 400:
+            status_class = "aborted"
+        else:
+            status_class = f"{response.status // 100}xx"
+        exemplar = {"request_id": exchange.request_id}
+        if tag is not None:
+            exemplar["session_id"] = tag.session_id
+            self._count_messages(exchange, tag.relation, failed)
+        self._rate.count()
+        self.requests.add((exchange.dialect, status_class, tag.source if tag else "none"))
+        seconds = response.duration_ms / 1000
+        self.upstream.observe(seconds, exemplar=exemplar)
+        self.first_byte.observe(response.time_to_first_byte_ms / 1000, exemplar=exemplar)
+        overhead = exchange.timings.get("overhead")
+        if overhead is not None:
+            self.overhead.observe(overhead)
+        # A failed request proves nothing: anybody can make up model names.
+        model = self._models.label(response.model or exchange.model, admit=not failed)
+        call = ("chat", self._providers.label(exchange.provider), model)
+        error_type = (response.error or str(response.status)) if failed else ""
+        self.operation.observe(seconds, (*call, error_type), exemplar)
+        usage = response.usage
+        if usage is not None:
+            self.tokens.add(("input", model), usage.input_tokens)
+            self.tokens.add(("output", model), usage.output_tokens)
+            self.usage.observe(usage.input_tokens, (*call, "input"), exemplar)
+            self.usage.observe(usage.output_tokens, (*call, "output"), exemplar)
+        if response.cost_usd is not None:
+            self.cost.add((model,), response.cost_usd)
+            if tag is not None:
+                self._count_cost(tag.session_id, response.cost_usd)
+
+    def _count_messages(self, exchange: Exchange, relation: str, failed: bool) -> None:
+        replies = 0 if failed or relation in {"retry", "regenerate"} else 1
+        self.messages.add((), exchange.new_messages + replies)
+        self._longest = max(self._longest, exchange.message_count + (not failed))
+
+    def _count_cost(self, session_id: str, cost: float) -> None:
+        self._costs[session_id] = self._costs.get(session_id, 0.0) + cost
+        if len(self._costs) > SESSIONS_WITH_COST:
+            self.session_cost.observe(self._costs.popitem(last=False)[1])
+
+    def _session_started(self, event: SessionStarted) -> None:
+        self.started.add((event.reason,))
+
+    def _session_ended(self, event: SessionEnded) -> None:
+        self.ended.add((event.reason,))
+        self.length.observe(event.messages, exemplar={"session_id": event.session_id})
+        cost = self._costs.pop(event.session_id, None)
+        if cost is not None:
+            self.session_cost.observe(cost, exemplar={"session_id": event.session_id})
+
+    def _detected(self, event: Detected) -> None:
+        self.relations.add((event.relation,))
+        self.detection.observe(event.seconds)
+        self.hash.observe(event.hash_seconds)
+        if event.ambiguous:
+            self.ambiguous.add()
+
+    def _batch_written(self, event: Written) -> None:
+        self.written.add((event.interceptor,), event.count)
+        self.write.observe(event.seconds, (event.interceptor,))
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric, all of one moment."""
+        stats = self._stats()
+        with self._lock:
+            families = [
+                series.collect()
+                for series in vars(self).values()
+                if isinstance(series, (Counter, Histogram))
+            ]
+            gauges = self._gauges(stats)
+        yield from gauges
+        yield from families
+
+    def _gauges(self, stats: dict[str, Any]) -> list[Metric]:
+        def own(name: str, text: str, values: dict[Labels, float], labels: Labels = ()) -> Metric:
+            return gauge(f"{PREFIX}{name}", text, values, labels)
+
+        interceptors: dict[str, dict[str, Any]] = stats.get("interceptors", {})
+        enabled: dict[Labels, float] = {
+            (name,): float(state["enabled"]) for name, state in interceptors.items()
+        }
+        queued: dict[Labels, float] = {
+            (n,): float(s["queued"]) for n, s in interceptors.items() if s["writer"]
+        }
+        rate = float(self._rate.per_minute())
+        return [
+            own("build_info", "Always 1.", {(self._version,): 1.0}, ("version",)),
+            own("start_time_seconds", "Unix time of the start.", {(): self._started}),
+            own("sessions_active", "Live sessions.", {(): float(stats.get("sessions_active", 0))}),
+            own("requests_per_minute", "Exchanges finished in the last 60 seconds.", {(): rate}),
+            own(
+                "longest_session_messages",
+                "Messages of the longest session so far.",
+                {(): float(self._longest)},
+            ),
+            own("interceptor_enabled", "1 if it runs.", enabled, ("interceptor",)),
+            own("recorder_queue_events", "Exchanges that wait to be written.", queued, ("writer",)),
+        ]

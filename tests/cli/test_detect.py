@@ -1,0 +1,241 @@
+"""``detect``: a log in, verdicts out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway_sessions.cli.root import run as run_here
+from tests.cli.helpers import COMMAND, environment, run, run_watched
+
+Json = dict[str, Any]
+
+
+def exchange(number: int, *texts: str, path: str = "/v1/chat/completions", **more: Any) -> Json:
+    """Return a logged exchange: texts alternate between user and assistant, the last one is
+    the answer."""
+    roles = ("user", "assistant")
+    messages = [{"role": roles[i % 2], "content": text} for i, text in enumerate(texts[:-1])]
+    answer = {"role": "assistant", "content": texts[-1]}
+    return {
+        "request_id": f"r{number}",
+        "timestamp": f"2026-01-01T00:{number:02}:00.000Z",
+        "request": {
+            "method": "POST",
+            "path": path,
+            "headers": {"authorization": "Bearer sk-1"},
+            "body": {"model": "m", "messages": messages},
+        },
+        "response": {
+            "status": 200,
+            "headers": {},
+            "body": {"id": f"c{number}", "choices": [{"index": 0, "message": answer}]},
+            "duration_ms": 10,
+        },
+    } | more
+
+
+EGG = "An egg of medium size takes about nine minutes until it is hard."
+FIRST = exchange(1, "How long do I boil an egg?", EGG)
+SECOND = exchange(2, "How long do I boil an egg?", EGG, "And a soft one?", "Five minutes.")
+OTHER = exchange(3, "What is the capital of Peru?", "Lima.")
+MODELS = {
+    "request_id": "r4",
+    "timestamp": "2026-01-01T00:04:00Z",
+    "request": {"path": "/v1/models"},
+}
+
+
+def log(*exchanges: Json) -> str:
+    return "".join(json.dumps(one) + "\n" for one in exchanges)
+
+
+def verdicts(text: str) -> list[Json]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_each_exchange_gets_a_verdict_in_the_order_of_the_log(tmp_path: Path) -> None:
+    done = run("detect", cwd=tmp_path, stdin=log(FIRST, SECOND, OTHER))
+    first, second, other = verdicts(done.stdout)
+    assert list(first) == [
+        "request_id",
+        "session_id",
+        "parent_session_id",
+        "source",
+        "relation",
+        "confidence",
+    ]
+    assert [v["request_id"] for v in (first, second, other)] == ["r1", "r2", "r3"]
+    assert first["session_id"] == second["session_id"] != other["session_id"]
+    assert (second["relation"], second["source"]) == ("continue", "prefix")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_several_files_are_one_log(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(log(FIRST))
+    (tmp_path / "b.json").write_text(json.dumps(SECOND))
+    done = run("detect", "a.jsonl", "b.json", "-", cwd=tmp_path, stdin=log(OTHER))
+    first, second, _ = verdicts(done.stdout)
+    assert first["session_id"] == second["session_id"]
+
+
+def test_what_is_no_conversation_has_no_session(tmp_path: Path) -> None:
+    done = run("detect", cwd=tmp_path, stdin=log(MODELS))
+    assert verdicts(done.stdout) == [
+        {
+            "request_id": "r4",
+            "session_id": None,
+            "parent_session_id": None,
+            "source": None,
+            "relation": None,
+            "confidence": None,
+        }
+    ]
+
+
+def test_the_clock_is_the_logs_own(tmp_path: Path) -> None:
+    arguments = ("detect", "--set", "session.session_ttl_seconds=30")
+    done = run(*arguments, cwd=tmp_path, stdin=log(FIRST, SECOND))
+    first, second = verdicts(done.stdout)
+    assert first["session_id"] != second["session_id"]
+
+
+def test_exchanges_without_an_id_are_named_by_their_line(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("\n" + log(FIRST | {"request_id": ""}))
+    done = run("detect", "a.jsonl", cwd=tmp_path)
+    assert verdicts(done.stdout)[0]["request_id"] == "a.jsonl:2"
+
+
+def test_explanations_are_in_words(tmp_path: Path) -> None:
+    done = run("detect", "--explain", cwd=tmp_path, stdin=log(FIRST, SECOND, MODELS))
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("r1  sess_")
+    assert lines[0].endswith("  first (by new, confidence 0.9)")
+    assert lines[1].startswith("    a first request")
+    assert [line.split()[:2] for line in lines if line.endswith(lines[1].strip())][-1][1] == "yes"
+    assert lines[-1] == (
+        "r4  no session: not a request for a conversation, or its body can not be read"
+    )
+
+
+def test_explanations_can_be_json(tmp_path: Path) -> None:
+    done = run("detect", "--explain", "--json", cwd=tmp_path, stdin=log(FIRST, MODELS))
+    first, models = verdicts(done.stdout)
+    assert first["reason"]
+    assert first["explain"][-1] == {"rule": "new", "answers": True, "because": first["reason"]}
+    assert models["explain"] == []
+
+
+def test_nobody_can_forge_a_line_of_an_explanation(tmp_path: Path) -> None:
+    hostile = FIRST | {"request_id": "a\nforged\x1b[31m"}
+    done = run("detect", "--explain", cwd=tmp_path, stdin=log(hostile))
+    assert done.stdout.startswith("a\\nforged\\u001b[31m  sess_")
+    assert all(line.startswith("    ") for line in done.stdout.splitlines()[1:])
+
+
+def test_ids_that_clients_give_lead_to_the_sessions_of_the_gateway(tmp_path: Path) -> None:
+    named = json.loads(log(FIRST))
+    named["request"]["headers"]["x-litellm-session-id"] = "ticket-1"
+    secret = "0123456789abcdef0123456789abcdef" * 2
+    state = tmp_path / ".gateway-sessions"
+    state.mkdir()
+    (state / "secret").write_text(secret)
+    ids = {
+        verdicts(run("detect", cwd=tmp_path, stdin=log(named)).stdout)[0]["session_id"]
+        for _ in range(2)
+    }
+    other = run("detect", "--set", "secret=another secret of mine", cwd=tmp_path, stdin=log(named))
+    assert len(ids) == 1
+    assert verdicts(other.stdout)[0]["session_id"] not in ids
+
+
+def test_a_secret_of_somebody_else_does_not_matter(tmp_path: Path) -> None:
+    state = tmp_path / ".gateway-sessions"
+    state.mkdir()
+    (state / "secret").write_text("no secret")
+    assert run("detect", cwd=tmp_path, stdin=log(FIRST)).returncode == 0
+
+
+def test_no_state_is_left_behind(tmp_path: Path) -> None:
+    run("detect", cwd=tmp_path, stdin=log(FIRST))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_line_ends_it_with_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(log(FIRST) + "{broken\n" + log(SECOND))
+    done = run("detect", "a.jsonl", cwd=tmp_path)
+    assert done.returncode == 2
+    (error,) = done.stderr.splitlines()
+    assert error.startswith("Error: a.jsonl, line 2: not an exchange (")
+    assert error.endswith("each line needs a JSON object with timestamp, request and response.")
+
+
+def test_bad_lines_can_be_skipped_and_are_counted(tmp_path: Path) -> None:
+    bad = '{broken\n{"timestamp": 5}\n\xff\n'
+    stdin = log(FIRST).encode() + bad.encode("latin-1") + log(SECOND).encode()
+    done = run("detect", "--skip-bad-lines", cwd=tmp_path, stdin=stdin)
+    assert len(verdicts(done.stdout)) == 2
+    assert done.returncode == 1
+    warnings = done.stderr.splitlines()
+    assert [line.partition(": not")[0] for line in warnings[:3]] == [
+        f"Warning: standard input, line {number}" for number in (2, 3, 4)
+    ]
+    assert warnings[3:] == ["Lines that were skipped: 3."]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("none.jsonl", "no such file or directory"), (".", "is a directory")]
+)
+def test_a_file_that_can_not_be_read_is_a_sentence(
+    name: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here(["detect", name]) == 2
+    assert capsys.readouterr() == ("", f"Error: {name} can not be read: {reason}.\n")
+
+
+def test_a_terminal_is_not_waited_for(tmp_path: Path) -> None:
+    leader, follower = os.openpty()
+    done = subprocess.run(
+        [*COMMAND, "detect"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdin=follower,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(leader)
+    os.close(follower)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        b"Error: Name a FILE, or pipe a log in; - stands for standard input."
+    )
+
+
+def test_somebody_who_watches_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(log(FIRST, SECOND))
+    code, output = run_watched("detect", "a.jsonl", cwd=tmp_path)
+    assert (code, len(verdicts(output))) == (0, 2)
+
+
+def test_a_reader_that_has_seen_enough_ends_it(tmp_path: Path) -> None:
+    many = log(*(exchange(1, f"question {n}", "answer") for n in range(3000)))
+    (tmp_path / "a.jsonl").write_text(many)
+    with subprocess.Popen(
+        [*COMMAND, "detect", "a.jsonl"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert (process.returncode, errors) == (0, b"")

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+import pytest
+
+from gateway_sessions.conversation import (
+    ASSISTANT,
+    USER,
+    Media,
+    Message,
+    Part,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+)
+from gateway_sessions.detection.canonical import digest_parts, fold_text, join_messages, text_key
+
+
+def links(*parts: Part) -> bytes:
+    return digest_parts(USER, parts).links
+
+
+def call(arguments: Any, name: str = "f", call_id: str = "") -> ToolCall:
+    return ToolCall(call_id, name, arguments)
+
+
+def result(*parts: Text | Media, call_id: str = "") -> ToolResult:
+    return ToolResult(call_id, parts)
+
+
+class TestText:
+    @pytest.mark.parametrize(
+        "written",
+        [" hi there", "hi\nthere\n", "hi\r\nthere", "hi\tthere", "hi\x0b\x0cthere", "hi  there"],
+    )
+    def test_white_space_and_line_ends_do_not_count(self, written: str) -> None:
+        assert links(Text(written)) == links(Text("hi there"))
+
+    def test_composed_and_decomposed_letters_are_equal(self) -> None:
+        composed = "Crème brûlée für Zoë, 한국어"
+        decomposed = unicodedata.normalize("NFD", composed)
+        assert decomposed != composed
+        assert links(Text(decomposed)) == links(Text(composed))
+
+    def test_a_string_is_the_same_as_blocks(self) -> None:
+        whole = links(Text("one two three"))
+        assert links(Text("one"), Text(" two "), Text("three")) == whole
+        assert links(Text(""), Text("one two three"), Text("  ")) == whole
+
+    def test_a_letter_and_its_accent_in_two_blocks_are_one_letter(self) -> None:
+        assert links(Text("cafe"), Text("\u0301!")) == links(Text("café!"))
+
+    @pytest.mark.parametrize("other", ["Hi there", "hi there!", "hi thère", "there hi", "hi ther"])
+    def test_other_words_are_other_links(self, other: str) -> None:
+        assert links(Text(other)) != links(Text("hi there"))
+
+    @pytest.mark.parametrize("silent", [(), (Text(""),), (Text(" \r\n"),), (Thinking("hm"),)])
+    def test_what_says_nothing_has_no_link(self, silent: tuple[Part, ...]) -> None:
+        digested = digest_parts(USER, silent)
+        assert (digested.links, digested.weight) == (b"", 0)
+        assert not digested.opens_with_text
+        assert not digested.ends_with_text
+
+    def test_lone_surrogates_are_text_too(self) -> None:
+        assert links(Text("\ud800")) != links(Text("\ud801"))
+
+    def test_fold_text_gives_utf8_without_white_space(self) -> None:
+        assert fold_text(" e\u0301 \n x ") == "éx".encode()
+
+
+class TestReasoning:
+    def test_it_is_left_out_wherever_it_stands(self) -> None:
+        said = (Text("a"), call({}))
+        whole = links(*said)
+        assert links(Thinking("hm"), *said) == whole
+        assert links(said[0], Thinking("hm"), said[1]) == whole
+        assert links(*said, Thinking("hm")) == whole
+
+    def test_texts_around_it_are_adjacent(self) -> None:
+        assert links(Text("a"), Thinking("hm"), Text("b")) == links(Text("ab"))
+
+
+class TestToolCalls:
+    def test_key_order_does_not_count(self) -> None:
+        one = call({"a": 1, "b": {"x": [1, 2], "y": None}})
+        other = call({"b": {"y": None, "x": [1, 2]}, "a": 1})
+        assert links(one) == links(other)
+
+    def test_composed_and_decomposed_keys_sort_alike(self) -> None:
+        keys = {"é": 1, "f": 2}
+        decomposed = {unicodedata.normalize("NFD", key): value for key, value in keys.items()}
+        assert links(call(decomposed)) == links(call(keys))
+
+    def test_numbers_are_equal_however_a_serialiser_writes_them(self) -> None:
+        # JavaScript writes 1.0 as 1 and 1e3 as 1000.
+        assert links(call({"x": 1.0, "y": 1e3})) == links(call({"x": 1, "y": 1000}))
+
+    @pytest.mark.parametrize(
+        "other", [call({"a": 2}), call({"b": 1}), call({}), call({"a": 1}, "g"), call({"a": "1"})]
+    )
+    def test_name_and_arguments_count(self, other: ToolCall) -> None:
+        assert links(other) != links(call({"a": 1}))
+
+    def test_order_within_lists_counts(self) -> None:
+        assert links(call([1, 2])) != links(call([2, 1]))
+
+    def test_the_id_is_kept_apart(self) -> None:
+        one, other = call({}, call_id="call_1"), call({}, call_id="call_2")
+        assert links(one) == links(other)
+        assert digest_parts(ASSISTANT, (one, other)).call_ids == ("call_1", "call_2")
+
+    @pytest.mark.parametrize("arguments", [{"n": 10**30}, 2**64, {"deep": [[[10**40]]]}])
+    def test_integers_beyond_64_bits(self, arguments: Any) -> None:
+        assert links(call(arguments)) == links(call(arguments))
+        assert links(call(arguments)) != links(call({"n": 10**30 + 1}))
+
+    def test_nesting_beyond_the_stack(self) -> None:
+        deep: Any = []
+        for _ in range(900):
+            deep = [deep]
+        assert links(call(deep)) == links(call(deep)) != links(call([]))
+
+    def test_name_and_arguments_can_not_run_into_each_other(self) -> None:
+        assert links(call("x\0y", "f")) != links(call("y", "f\0x"))
+
+
+class TestToolResults:
+    def test_the_content_counts_and_folds_as_text(self) -> None:
+        assert links(result(Text("it  rains"))) == links(result(Text("it"), Text(" rains\n")))
+        assert links(result(Text("it rains"))) != links(result(Text("it snows")))
+
+    def test_the_id_is_kept_apart(self) -> None:
+        answered = digest_parts(USER, (result(Text("a"), call_id="call_1"),))
+        assert answered.links == links(result(Text("a"), call_id="call_2"))
+        assert answered.call_ids == ("call_1",)
+
+    def test_media_in_it_count(self) -> None:
+        assert links(result(Media("AAAA"))) != links(result(Media("BBBB")))
+        assert links(result(Media("AAAA"))) != links(result())
+
+    def test_text_and_media_can_not_run_into_each_other(self) -> None:
+        both = links(result(Text("a"), Media("b")))
+        assert both not in {links(result(Text("a\0b"))), links(result(Text("ab")))}
+        assert both != links(result(Text("a\0"), Media("b")))
+        assert links(result(Media("a"), Media("b"))) != links(result(Media("ab")))
+
+    def test_it_stands_between_texts(self) -> None:
+        assert links(Text("a"), result(), Text("b")) != links(Text("ab"), result())
+
+
+def test_kinds_of_parts_never_meet() -> None:
+    parts: list[Part] = [Text("x"), Media("x"), call("x", "x"), result(Text("x")), call("", "x")]
+    parts += [Text("mx"), Text("rx"), Text("r1:x"), Text("cx"), Text("c1:xx"), Media("r1:x")]
+    assert len({links(part) for part in parts}) == len(parts)
+
+
+def test_media_are_told_apart_by_their_reference() -> None:
+    assert links(Media("https://x.example/1.png")) != links(Media("https://x.example/2.png"))
+
+
+def test_the_order_of_parts_counts() -> None:
+    picture = Media("AAAA")
+    assert links(Text("a"), picture) != links(picture, Text("a"))
+
+
+def test_one_link_of_sixteen_bytes_for_each_run_of_text_and_each_other_part() -> None:
+    parts = (Text("a"), Text("b"), Media("AAAA"), Text("c"), call({}), Text("d"))
+    assert len(links(*parts)) == 16 * 5
+
+
+@pytest.mark.parametrize(
+    ("parts", "edges"),
+    [
+        ((Text("a"),), (True, True)),
+        ((Text("a"), Media("m")), (True, False)),
+        ((Media("m"), Text("a")), (False, True)),
+        ((Media("m"),), (False, False)),
+        ((Text("a"), Media("m"), Text("b")), (True, True)),
+        ((Thinking("t"), Text("a"), Text(" ")), (True, True)),
+        ((Text(" "), Media("m"), Text("\n")), (False, False)),
+        ((Media("m"), Text("a"), Media("m")), (False, False)),
+    ],
+)
+def test_edges(parts: tuple[Part, ...], edges: tuple[bool, bool]) -> None:
+    digested = digest_parts(USER, parts)
+    assert (digested.opens_with_text, digested.ends_with_text) == edges
+
+
+def test_the_weight_is_the_bytes_of_canonical_text() -> None:
+    assert digest_parts(USER, (Text("é  é"),)).weight == 4
+    heavy = digest_parts(USER, (Text("ab"), Media("x" * 100), Text("cd")))
+    assert 104 <= heavy.weight <= 110
+
+
+def test_joined_messages_are_as_one() -> None:
+    one, other = (Text("a"), Media("m"), Text("b")), (Text("c"), call({}))
+    joined = join_messages([Message(USER, one), Message(USER, other)])
+    assert joined == digest_parts(USER, one + other)
+
+
+def test_a_text_key_depends_on_text_and_seed() -> None:
+    keys = {text_key("a", 1), text_key("b", 1), text_key("a", 2), text_key("\ud800", 1)}
+    assert len(keys) == 4
+    assert text_key("a", 1) in keys
+    assert all(0 < key < 2**64 for key in keys)

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from gateway_sessions.conversation import ASSISTANT, Conversation, Message, Reply, Text
+from gateway_sessions.detection.detector import Sender
+from gateway_sessions.detection.settings import DetectionSettings
+from gateway_sessions.dialects.openai_chat import OpenAIChat
+from gateway_sessions.index.memory import MemoryIndex
+from gateway_sessions.telemetry import ExplicitIdRejected, SessionEnded, Telemetry
+from gateway_sessions.testing import assistant
+from gateway_sessions.tracker import Tracker, random_session_id
+from tests.traffic import CHAT, asked
+
+NOW = 1_700_000_000.0
+SECRET = b"a secret for tests only"
+SENDER = Sender({"authorization": "Bearer key"}, CHAT, "192.0.2.1")
+
+
+def read(*messages: Any) -> Conversation:
+    return OpenAIChat().read_request(asked(*messages), CHAT)
+
+
+def said(text: str, *, complete: bool = True) -> Reply:
+    return Reply((Message(ASSISTANT, (Text(text),)),), complete=complete)
+
+
+def tracker(**settings: Any) -> Tracker:
+    return Tracker(DetectionSettings(**settings), SECRET, Telemetry())
+
+
+def test_random_ids() -> None:
+    ids = {random_session_id() for _ in range(1000)}
+    assert len(ids) == 1000
+    assert all(re.fullmatch("sess_[0-9a-hjkmnp-tv-z]{20}", each) for each in ids)
+
+
+class TestExchange:
+    def test_begin_then_answered(self) -> None:
+        follow = tracker()
+        first = follow.begin(read("hi"), SENDER, NOW)
+        assert first.session.pending
+        follow.answered(first, said("Hello!"), NOW + 1)
+        assert not first.session.pending
+        later = follow.begin(read("hi", assistant("Hello!"), "more"), SENDER, NOW + 2)
+        assert later.session is first.session
+        assert later.session.used == NOW + 2
+        assert later.tag().relation == "continue"
+
+    def test_begin_then_failed(self) -> None:
+        follow = tracker()
+        first = follow.begin(read("hi"), SENDER, NOW)
+        follow.failed(first, None, NOW + 1)
+        assert follow.begin(read("hi"), SENDER, NOW + 2).tag().relation == "retry"
+
+    def test_a_broken_reply_is_known_as_far_as_it_came(self) -> None:
+        follow = tracker()
+        first = follow.begin(read("hi"), SENDER, NOW)
+        follow.failed(first, said("Hel", complete=False), NOW + 1)
+        assert follow.begin(read("hi"), SENDER, NOW + 2).session is first.session
+        on = follow.begin(read("hi", assistant("Hel"), "go on"), SENDER, NOW + 3)
+        assert on.session is first.session
+
+    def test_plan_then_place_is_begin(self) -> None:
+        follow = tracker()
+        plan = follow.plan(read("hi"), SENDER)
+        assert follow.index.active == 0
+        placed = follow.place(plan, NOW)
+        assert placed.plan is plan
+        assert follow.index.active == 1
+        assert placed.tag().relation == "first"
+
+    def test_the_reply_to_an_evicted_session_brings_it_back(self) -> None:
+        follow = tracker(max_sessions=1)
+        first = follow.begin(read("hi"), SENDER, NOW)
+        follow.begin(read("another"), SENDER, NOW)
+        follow.answered(first, said("Hello!"), NOW + 1)
+        later = follow.begin(read("hi", assistant("Hello!"), "more"), SENDER, NOW + 2)
+        assert later.session is first.session
+
+
+class TestTag:
+    def test_a_first_request(self) -> None:
+        tag = tracker().begin(read("hi"), SENDER, NOW).tag()
+        assert tag.root_session_id == tag.session_id
+        assert (tag.parent_session_id, tag.previous_session_id, tag.external_id) == (None,) * 3
+        assert (tag.relation, tag.source, tag.explain) == ("first", "new", ())
+        assert 0 < tag.confidence < 1
+        assert tag.reason
+
+    def test_a_child_with_an_id(self) -> None:
+        follow = tracker()
+        headers = {**SENDER.headers, "x-session-id": "c", "x-parent-session-id": "p"}
+        child = follow.begin(read("hi"), Sender(headers, CHAT), NOW).tag()
+        headers = {**SENDER.headers, "x-session-id": "p"}
+        parent = follow.begin(read("hi"), Sender(headers, CHAT), NOW).tag()
+        assert child.parent_session_id == child.root_session_id == parent.session_id
+        assert child.external_id == "c"
+
+    def test_explain(self) -> None:
+        follow = Tracker(DetectionSettings(), SECRET, Telemetry(), explain=True)
+        tag = follow.begin(read("hi"), SENDER, NOW).tag()
+        assert tag.explain[-1]["rule"] == "new"
+
+    def test_ids_come_from_the_mint(self) -> None:
+        follow = Tracker(DetectionSettings(), SECRET, Telemetry(), mint=lambda: "sess_mine")
+        assert follow.begin(read("hi"), SENDER, NOW).tag().session_id == "sess_mine"
+
+
+class TestTelemetry:
+    def test_sessions_that_end(self) -> None:
+        ended: list[SessionEnded] = []
+        telemetry = Telemetry()
+        telemetry.listen(SessionEnded, ended.append)
+        settings = DetectionSettings(max_sessions=2, session_ttl_seconds=60)
+        follow = Tracker(settings, SECRET, telemetry)
+        names = []
+        for text in ("a", "b", "c"):
+            begun = follow.begin(read(text), SENDER, NOW)
+            follow.answered(begun, said("Yes."), NOW)
+            names.append(begun.tag().session_id)
+        assert ended == [SessionEnded(names[0], "evicted", 2)]
+        follow.index.expire(NOW + 61)
+        assert ended[1:] == [SessionEnded(name, "expired", 2) for name in names[1:]]
+
+    def test_ids_that_are_not_usable(self) -> None:
+        rejected: list[ExplicitIdRejected] = []
+        telemetry = Telemetry()
+        telemetry.listen(ExplicitIdRejected, rejected.append)
+        follow = Tracker(DetectionSettings(), SECRET, telemetry)
+        follow.begin(read("a"), Sender({"x-session-id": "x" * 257}, CHAT), NOW)
+        assert rejected == [ExplicitIdRejected("x-session-id")]
+
+
+def test_an_index_of_ones_own() -> None:
+    index = MemoryIndex(10, 60.0)
+    follow = Tracker(DetectionSettings(), SECRET, Telemetry(), index=index)
+    assert follow.index is index
+    follow.begin(read("hi"), SENDER, NOW)
+    assert index.active == 1
+
+
+def test_trackers_that_share_an_index_and_a_secret_share_sessions() -> None:
+    index = MemoryIndex(10, 60.0)
+    one, other = (Tracker(DetectionSettings(), SECRET, Telemetry(), index=index) for _ in range(2))
+    first = one.begin(read("hi"), SENDER, NOW)
+    one.answered(first, said("Hello!"), NOW)
+    later = other.begin(read("hi", assistant("Hello!"), "more"), SENDER, NOW)
+    assert later.tag().session_id == first.tag().session_id

@@ -1,0 +1,532 @@
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+from collections.abc import Sequence
+from itertools import count
+from typing import Any
+
+import pytest
+
+from gateway_sessions import transit as transit_module
+from gateway_sessions.detection.settings import DetectionSettings
+from gateway_sessions.exchange import Exchange, Headers
+from gateway_sessions.testing import assistant
+from gateway_sessions.transit import Transit
+from tests.traffic import (
+    CHAT,
+    EVENTS,
+    JSON,
+    MESSAGES,
+    House,
+    Seen,
+    asked,
+    chunks,
+    completion,
+    head,
+    message_events,
+    tag,
+)
+
+ERRORS = [
+    "client_closed",
+    "upstream_aborted",
+    "upstream_unreachable",
+    "upstream_timeout",
+    "refused",
+]
+
+
+def length(body: bytes) -> Headers:
+    return (*JSON, ("Content-Length", str(len(body))))
+
+
+def feed(transit: Transit, pieces: Sequence[bytes]) -> None:
+    for piece in pieces:
+        transit.feed(piece)
+
+
+_numbers = count()
+
+
+async def followed(house: House, reply: str = "Hello!", path: str = CHAT) -> str:
+    """Return how detection sees a request, never sent before, that goes on from a reply."""
+    more = f"more {next(_numbers)}"
+    return tag(await house.begin("hi", assistant(reply), more, path=path)).relation
+
+
+async def repeated(house: House) -> str:
+    """Return how detection sees the same first request again."""
+    return tag(await house.begin("hi")).relation
+
+
+class TestHeads:
+    """The reply is known before the client can have its last byte."""
+
+    async def test_a_reply_whose_length_is_announced(self) -> None:
+        house = House()
+        transit = await house.begin("hi")
+        body = completion("Hello!")
+        transit.response_started(200, length(body))
+        feed(transit, [body[:20], body[20:-1]])
+        assert await followed(house) == "first"
+        transit.feed(body[-1:])
+        assert await followed(house) == "continue"
+
+    async def test_a_stream_with_an_end_marker(self) -> None:
+        house = House()
+        transit = await house.begin("hi", stream=True)
+        transit.response_started(200, EVENTS)
+        *before, done = chunks("Hel", "lo!")
+        feed(transit, before)
+        assert await followed(house) == "first"
+        transit.feed(done)
+        assert await followed(house) == "continue"
+
+    async def test_a_stream_of_anthropics(self) -> None:
+        house = House()
+        transit = await house.begin("hi", path=MESSAGES)
+        transit.response_started(200, EVENTS)
+        *before, stop = message_events("Hel", "lo!")
+        feed(transit, before)
+        assert await followed(house, path=MESSAGES) == "first"
+        transit.feed(stop)
+        assert await followed(house, path=MESSAGES) == "continue"
+
+    async def test_a_stream_cut_at_every_byte(self) -> None:
+        house = House()
+        transit = await house.begin("hi")
+        transit.response_started(200, EVENTS)
+        whole = b"".join(chunks("Hel", "lo!"))
+        feed(transit, [whole[place : place + 1] for place in range(len(whole))])
+        assert await followed(house) == "continue"
+
+    async def test_a_reply_of_unknown_length_is_known_at_its_end(self) -> None:
+        house = House()
+        transit = await house.begin("hi")
+        transit.response_started(200, JSON)
+        transit.feed(completion("Hello!"))
+        assert await followed(house) == "first"
+        transit.finish()
+        assert await followed(house) == "continue"
+
+    async def test_a_stream_without_an_end_marker_is_known_at_its_end(self) -> None:
+        house = House()
+        transit = await house.begin("hi")
+        transit.response_started(200, EVENTS)
+        feed(transit, chunks("Hello!", done=False))
+        transit.finish()
+        assert await followed(house) == "continue"
+
+    async def test_what_follows_the_end_changes_nothing(self) -> None:
+        seen = Seen()
+        house = House(seen)
+        transit = await house.begin("hi")
+        transit.response_started(200, EVENTS)
+        feed(transit, [*chunks("Hello!"), b": bye\n\n", *chunks("And more")])
+        transit.finish()
+        assert await followed(house) == "continue"
+        assert b"And more" not in seen.response.body
+
+    @pytest.mark.parametrize("announced", ["", "-1", "x", "²", "9" * 5000])
+    async def test_lengths_that_are_no_numbers(self, announced: str) -> None:
+        house = House()
+        transit = await house.begin("hi")
+        transit.response_started(200, (*JSON, ("Content-Length", announced)))
+        transit.feed(completion("Hello!"))
+        transit.finish()
+        assert await followed(house) == "continue"
+
+    async def test_a_body_longer_than_announced(self) -> None:
+        house = House()
+        transit = await house.begin("hi")
+        transit.response_started(200, (*JSON, ("Content-Length", "5")))
+        transit.feed(completion("Hello!"))
+        transit.finish()
+        assert await followed(house) == "continue"
+
+    async def test_the_time_of_the_reply_renews_the_session(self) -> None:
+        house = House(settings=DetectionSettings(session_ttl_seconds=60))
+        transit = await house.begin("hi")
+        transit.response_started(200, JSON)
+        house.clock.advance(300)
+        transit.feed(completion("Hello!"))
+        transit.finish()
+        house.clock.advance(59)
+        assert await followed(house) == "continue"
+
+
+class TestCodings:
+    @pytest.mark.parametrize("pieces", [1, 7])
+    @pytest.mark.parametrize("streamed", [False, True])
+    async def test_gzip(self, pieces: int, streamed: bool) -> None:
+        seen = Seen()
+        house = House(seen)
+        transit = await house.begin("hi")
+        plain = b"".join(chunks("Hello!")) if streamed else completion("Hello!")
+        packed = gzip.compress(plain, mtime=0)
+        coded = (*(EVENTS if streamed else JSON), ("Content-Encoding", "gzip"))
+        transit.response_started(200, (*coded, ("Content-Length", str(len(packed)))))
+        step = len(packed) // pieces + 1
+        feed(transit, [packed[place : place + step] for place in range(0, len(packed), step)])
+        assert await followed(house) == "continue"
+        transit.finish()
+        response = seen.response
+        assert response.size == len(packed)
+        assert json.loads(response.body)["choices"][0]["message"]["content"] == "Hello!"
+
+    async def test_identity(self) -> None:
+        house = House()
+        transit = await house.begin("hi")
+        transit.response_started(200, (*JSON, ("Content-Encoding", "identity")))
+        transit.feed(completion("Hello!"))
+        transit.finish()
+        assert await followed(house) == "continue"
+
+    @pytest.mark.parametrize(
+        ("coding", "body"),
+        [
+            ("gzip", b"not gzip"),
+            ("gzip", gzip.compress(completion("Hello!"))[:-20]),
+            ("rot13", completion("Hello!")),
+        ],
+        ids=["wrong", "cut off", "unknown"],
+    )
+    async def test_what_can_not_be_decoded(self, coding: str, body: bytes) -> None:
+        seen = Seen()
+        house = House(seen)
+        transit = await house.begin("hi")
+        transit.response_started(200, (*JSON, ("Content-Encoding", coding)))
+        transit.feed(body)
+        transit.finish()
+        assert (seen.response.status, seen.response.size) == (200, len(body))
+        assert await repeated(house) == "retry"
+
+    async def test_a_body_above_the_limit_is_left_unread(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(transit_module, "REPLY_BYTES_KEPT", 1000)
+        seen = Seen()
+        house = House(seen)
+        transit = await house.begin("hi")
+        transit.response_started(200, JSON)
+        body = completion("x" * 1000)
+        feed(transit, [body[:600], body[600:]])
+        transit.finish()
+        assert (seen.response.size, seen.response.body) == (len(body), b"")
+        assert await repeated(house) == "retry"
+
+    async def test_a_bomb_is_not_unpacked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(transit_module, "REPLY_BYTES_KEPT", 1000)
+        seen = Seen()
+        house = House(seen)
+        transit = await house.begin("hi")
+        transit.response_started(200, (*JSON, ("Content-Encoding", "gzip")))
+        transit.feed(gzip.compress(b" " * 1_000_000))
+        transit.finish()
+        assert seen.response.body == b""
+
+
+class TestFailures:
+    @pytest.mark.parametrize("error", ERRORS)
+    async def test_every_kind_before_the_response(self, error: str) -> None:
+        seen = Seen()
+        house = House(seen)
+        transit = await house.begin("hi")
+        transit.finish(error)
+        response = seen.response
+        assert (response.error, response.status, response.body) == (error, 0, b"")
+        assert await repeated(house) == "retry"
+
+    @pytest.mark.parametrize("error", ERRORS[:4])
+    @pytest.mark.parametrize("streamed", [False, True])
+    async def test_every_kind_in_the_middle(self, error: str, streamed: bool) -> None:
+        seen = Seen()
+        house = House(seen)
+        transit = await house.begin("hi")
+        transit.response_started(200, EVENTS if streamed else JSON)
+        transit.feed(chunks("Hel")[0] if streamed else completion("Hel")[:-30])
+        transit.finish(error)
+        assert (seen.response.error, seen.response.status) == (error, 200)
+        assert await repeated(house) == "retry"
+
+    async def test_a_broken_stream_is_kept_as_far_as_it_came(self) -> None:
+        seen = Seen()
+        house = House(seen)
+        transit = await house.begin("hi")
+        transit.response_started(200, EVENTS)
+        transit.feed(chunks("Hel")[0])
+        transit.finish("client_closed")
+        assert json.loads(seen.response.body)["choices"][0]["message"]["content"] == "Hel"
+        assert await followed(house, "Hel") == "continue"
+
+    async def test_a_stream_that_ends_too_early_without_an_error(self) -> None:
+        house = House()
+        transit = await house.begin("hi")
+        transit.response_started(200, EVENTS)
+        feed(transit, chunks("Hel", finish=False, done=False))
+        transit.finish()
+        assert await repeated(house) == "retry"
+
+    async def test_a_client_that_leaves_after_the_last_byte(self) -> None:
+        seen = Seen()
+        house = House(seen)
+        transit = await house.begin("hi")
+        transit.response_started(200, EVENTS)
+        feed(transit, chunks("Hello!"))
+        transit.finish("client_closed")
+        assert seen.response.error == "client_closed"
+        assert await repeated(house) == "first"
+        assert await followed(house) == "continue"
+
+    async def test_a_whole_reply_of_unknown_length_whose_client_left(self) -> None:
+        house = House()
+        transit = await house.begin("hi")
+        transit.response_started(200, JSON)
+        transit.feed(completion("Hello!"))
+        transit.finish("client_closed")
+        assert await repeated(house) == "retry"
+
+    @pytest.mark.parametrize("status", [400, 429, 500, 503, 302])
+    async def test_another_status(self, status: int) -> None:
+        seen = Seen()
+        house = House(seen)
+        transit = await house.begin("hi")
+        body = completion("Hello!")
+        transit.response_started(status, length(body))
+        transit.feed(body)
+        transit.finish()
+        assert (seen.response.status, seen.response.body) == (status, body)
+        assert await repeated(house) == "retry"
+
+    async def test_another_status_as_a_stream(self) -> None:
+        seen = Seen()
+        house = House(seen)
+        transit = await house.begin("hi")
+        transit.response_started(429, EVENTS)
+        feed(transit, chunks("Hello!"))
+        transit.finish()
+        assert seen.response.body == b"".join(chunks("Hello!"))
+        assert seen.response.raw_stream == b""
+        assert await repeated(house) == "retry"
+
+    @pytest.mark.parametrize(
+        "body", [b"", b"{}", b"null", b"hello", b'{"choices": []}', b'{"error": {"message": "x"}}']
+    )
+    async def test_a_body_that_is_no_reply(self, body: bytes) -> None:
+        house = House()
+        transit = await house.begin("hi")
+        transit.response_started(200, length(body))
+        if body:
+            transit.feed(body)
+        transit.finish()
+        assert await repeated(house) == "retry"
+
+    async def test_an_error_inside_a_stream(self) -> None:
+        house = House()
+        transit = await house.begin("hi")
+        transit.response_started(200, EVENTS)
+        feed(transit, [chunks("Hel")[0], b'data: {"error": {"message": "overloaded"}}\n\n'])
+        transit.finish()
+        assert await repeated(house) == "retry"
+
+    async def test_a_stream_of_garbage(self) -> None:
+        house = House()
+        transit = await house.begin("hi")
+        transit.response_started(200, EVENTS)
+        feed(transit, [b"\xff\x00garbage", b"data: {\n\n", b"data: [DONE]\n\n"])
+        transit.finish()
+        assert await repeated(house) == "retry"
+
+
+class TestFinish:
+    async def test_only_the_first_call_counts(self) -> None:
+        seen = Seen()
+        house = House(seen)
+        transit = await house.begin("hi")
+        transit.response_started(200, JSON)
+        transit.feed(completion("Hello!"))
+        transit.finish()
+        transit.finish("client_closed")
+        transit.finish()
+        assert len(seen.exchanges) == 1
+        assert seen.response.error is None
+        assert await repeated(house) == "first"
+
+    async def test_only_the_first_error_counts(self) -> None:
+        seen = Seen()
+        transit = await House(seen).begin("hi")
+        transit.finish("upstream_timeout")
+        transit.finish("client_closed")
+        assert [e.response.error for e in seen.exchanges if e.response] == ["upstream_timeout"]
+
+    async def test_without_interceptors_the_reply_is_known_all_the_same(self) -> None:
+        house = House()
+        transit = await house.begin("hi")
+        transit.response_started(200, JSON)
+        transit.feed(completion("Hello!"))
+        transit.finish()
+        assert transit.exchange.response is None
+        assert await followed(house) == "continue"
+
+    async def test_an_interceptor_that_fails(self, caplog: pytest.LogCaptureFixture) -> None:
+        class Failing:
+            def exchange_finished(self, exchange: Exchange) -> None:
+                raise RuntimeError("no")
+
+        seen = Seen()
+        transit = await House(Failing(), seen).begin("hi")
+        with caplog.at_level(logging.ERROR):
+            transit.finish()
+        assert len(seen.exchanges) == 1
+
+
+class TestResponse:
+    async def test_a_whole_one(self) -> None:
+        seen = Seen()
+        house = House(seen)
+        transit = await house.begin("hi")
+        house.monotonic.advance(0.2)
+        body = completion("Hello!")
+        sent = (*JSON, ("Set-Cookie", "a=1"), ("X-Request-Id", "7"), ("set-cookie", "b=2"))
+        transit.response_started(200, sent)
+        house.monotonic.advance(0.1)
+        transit.feed(body[:10])
+        house.monotonic.advance(0.5)
+        transit.feed(body[10:])
+        transit.finish()
+        response = seen.response
+        assert (response.status, response.body, response.size) == (200, body, len(body))
+        assert response.headers == (
+            *JSON, ("Set-Cookie", "***"), ("X-Request-Id", "7"), ("set-cookie", "***"),
+        )  # fmt: skip
+        assert response.duration_ms == pytest.approx(800)
+        assert response.time_to_first_byte_ms == pytest.approx(300)
+        assert (response.streamed, response.chunks, response.raw_stream) == (False, 2, b"")
+        assert (response.model, response.finish_reason) == ("gpt-x-1", "stop")
+        assert response.usage is not None
+        assert (response.usage.input_tokens, response.usage.output_tokens) == (3, 5)
+        assert (response.refused, response.error) == (False, None)
+
+    async def test_a_stream_is_put_together(self) -> None:
+        seen = Seen()
+        transit = await House(seen).begin("hi", path=MESSAGES)
+        transit.response_started(200, EVENTS)
+        events = message_events("Hel", "lo!")
+        feed(transit, events)
+        transit.finish()
+        response = seen.response
+        assert json.loads(response.body)["content"] == [{"type": "text", "text": "Hello!"}]
+        assert response.streamed
+        assert (response.chunks, response.size) == (len(events), len(b"".join(events)))
+        assert response.usage is not None
+        assert (response.usage.input_tokens, response.usage.output_tokens) == (3, 5)
+        assert (response.model, response.finish_reason) == ("claude-x-1", "end_turn")
+        assert response.raw_stream == b""
+
+    async def test_the_chunks_are_kept_where_asked_for(self) -> None:
+        seen = Seen(wants_raw_stream=True)
+        transit = await House(seen).begin("hi")
+        transit.response_started(200, EVENTS)
+        events = chunks("Hel", "lo!")
+        feed(transit, events)
+        transit.finish()
+        assert seen.response.raw_stream == b"".join(events)
+        assert b"Hello!" in seen.response.body
+
+    async def test_a_stream_too_long_to_be_kept_raw_is_still_a_reply(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(transit_module, "REPLY_BYTES_KEPT", 100)
+        house = House(Seen(wants_raw_stream=True))
+        transit = await house.begin("hi")
+        transit.response_started(200, EVENTS)
+        feed(transit, chunks("Hel", "lo!"))
+        transit.finish()
+        assert await followed(house) == "continue"
+
+    async def test_without_a_byte(self) -> None:
+        seen = Seen()
+        house = House(seen)
+        transit = await house.begin("hi")
+        transit.response_started(204, ())
+        house.monotonic.advance(0.5)
+        transit.finish()
+        response = seen.response
+        assert response.duration_ms == response.time_to_first_byte_ms == pytest.approx(500)
+        assert (response.size, response.chunks) == (0, 0)
+
+    async def test_a_refusal_of_the_model(self) -> None:
+        seen = Seen()
+        transit = await House(seen).begin("hi")
+        answer = json.loads(completion(""))
+        answer["choices"][0]["message"]["refusal"] = "I can not help with that."
+        transit.response_started(200, JSON)
+        transit.feed(json.dumps(answer).encode())
+        transit.finish()
+        assert seen.response.refused
+
+    async def test_a_request_without_a_session_is_recorded_too(self) -> None:
+        seen = Seen()
+        transit = await House(seen).gateway.begin(head(), b"not JSON")
+        transit.response_started(400, JSON)
+        transit.feed(b"{}")
+        transit.finish()
+        assert seen.exchanges == [transit.exchange]
+        assert (seen.response.status, seen.response.body) == (400, b"{}")
+
+    @pytest.mark.parametrize(
+        "kind", ["text/event-stream", "Text/Event-Stream; charset=utf-8", "application/x-ndjson"]
+    )
+    async def test_what_is_a_stream(self, kind: str) -> None:
+        seen = Seen()
+        transit = await House(seen).begin("hi")
+        transit.response_started(200, (("content-type", kind),))
+        transit.finish()
+        assert seen.response.streamed
+
+
+class TestHeaders:
+    async def test_tags_for_the_client(self) -> None:
+        transit = await House().begin("hi")
+        session = tag(transit)
+        assert dict(transit.client_headers()) == {
+            "X-Gateway-Session-Id": session.session_id,
+            "X-Gateway-Session-Source": "new",
+            "X-Gateway-Session-Relation": "first",
+            "X-Gateway-Session-Confidence": f"{session.confidence:g}",
+            "X-Gateway-Request-Id": transit.exchange.request_id,
+        }
+        assert transit.upstream_headers() == ()
+
+    async def test_the_parent(self) -> None:
+        sent = head(CHAT, x_session_id="child", x_parent_session_id="parent")
+        transit = await House().gateway.begin(sent, asked("hi"))
+        fields = dict(transit.client_headers())
+        assert fields["X-Gateway-Parent-Session-Id"] == tag(transit).parent_session_id
+        assert fields["X-Gateway-Parent-Session-Id"].startswith("sess_")
+
+    async def test_without_a_session(self) -> None:
+        transit = await House().gateway.begin(head(), b"not JSON")
+        assert dict(transit.client_headers()) == {
+            "X-Gateway-Request-Id": transit.exchange.request_id
+        }
+
+    @pytest.mark.parametrize(
+        ("path", "member"), [(CHAT, "error"), (MESSAGES, "type"), ("/nowhere", "error")]
+    )
+    async def test_errors_in_the_clients_own_shape(self, path: str, member: str) -> None:
+        transit = await House().gateway.begin(head(path), asked("hi"))
+        body: dict[str, Any] = json.loads(transit.error_body(502, "The upstream is away."))
+        assert member in body
+        assert body["error"]["message"] == "The upstream is away."
+
+
+async def test_a_response_to_what_is_no_conversation_is_not_looked_at() -> None:
+    seen = Seen()
+    transit = await House(seen).gateway.begin(head("/v1/models", "GET"), None)
+    transit.response_started(200, (("Content-Encoding", "gzip"), ("Content-Length", "9" * 5000)))
+    transit.feed(b"not gzip")
+    transit.finish("client_closed")
+    assert seen.exchanges == []

@@ -1,0 +1,129 @@
+"""In which order a response is shown to the transit and written to the client."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from multidict import CIMultiDict
+
+from gateway_sessions.exchange import Headers
+from gateway_sessions.web.streams import Tee
+
+
+class Log:
+    """A transit, a transport and a protocol that write down what they are told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.transport = self
+        self.writing_paused = False
+        self.closing = False
+        self._paused = False
+
+    def client_headers(self) -> Headers:
+        return (("X-Tag", "1"), ("X-Other", "2"))
+
+    def response_started(self, status: int, headers: Headers) -> None:
+        self.lines.append(f"started {status} {'; '.join(f'{n}={v}' for n, v in headers)}")
+
+    def feed(self, chunk: bytes) -> None:
+        self.lines.append(f"feed {chunk.decode()}")
+
+    def finish(self, error: str | None = None) -> None:
+        self.lines.append(f"finish {error}")
+
+    def write(self, data: bytes) -> None:
+        self.lines.append(f"write {bytes(data).decode('latin-1')!r}")
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+async def tee(log: Log) -> Tee:
+    request = SimpleNamespace(protocol=log)
+    return Tee(cast("Any", request), cast("Any", log), lambda headers: headers[:1])
+
+
+async def test_a_relayed_response(log: Log, tee: Tee) -> None:
+    tee.relay_head(200, (("A", "1"),), b"HEAD", chunked=True)
+    assert tee.started
+    assert tee.relay_chunk(b"one") is False
+    log.writing_paused = True
+    assert tee.relay_chunk(b"two") is True
+    tee.relay_end()
+    assert log.lines == [
+        "started 200 A=1",
+        "feed one",
+        "write 'HEAD3\\r\\none\\r\\n'",
+        "feed two",
+        "write '3\\r\\ntwo\\r\\n'",
+        "finish None",
+        "write '0\\r\\n\\r\\n'",
+    ]
+
+
+async def test_a_relayed_response_of_known_length(log: Log, tee: Tee) -> None:
+    tee.relay_head(200, (), b"HEAD", chunked=False)
+    tee.relay_chunk(b"all")
+    tee.relay_end()
+    assert log.lines[1:] == ["feed all", "write 'HEADall'", "finish None"]
+
+
+async def test_a_head_can_leave_before_its_body(log: Log, tee: Tee) -> None:
+    tee.relay_head(200, (), b"HEAD", chunked=False)
+    tee.relay_flush()
+    tee.relay_flush()
+    tee.relay_chunk(b"all")
+    assert log.lines[1:] == ["write 'HEAD'", "feed all", "write 'all'"]
+
+
+async def test_a_response_without_a_body(log: Log, tee: Tee) -> None:
+    tee.relay_head(204, (), b"HEAD", chunked=False)
+    tee.relay_end()
+    assert log.lines[1:] == ["finish None", "write 'HEAD'"]
+
+
+async def test_a_response_of_aiohttps_own(log: Log, tee: Tee) -> None:
+    await tee.write_headers("HTTP/1.1 201 Created", CIMultiDict({"A": "1"}))
+    await tee.write(b"one")
+    await tee.write_eof(b"two")
+    assert log.lines == [
+        "started 201 A=1; X-Tag=1",
+        "feed one",
+        "write 'HTTP/1.1 201 Created\\r\\nA: 1\\r\\nX-Tag: 1\\r\\n\\r\\none'",
+        "feed two",
+        "finish None",
+        "write 'two'",
+    ]
+
+
+async def test_its_error_is_reported_at_its_end(log: Log, tee: Tee) -> None:
+    tee.error = "upstream_timeout"
+    await tee.write_headers("HTTP/1.1 504 Late", CIMultiDict())
+    await tee.write_eof()
+    assert "finish upstream_timeout" in log.lines
+
+
+async def test_an_end_that_nobody_waits_for(log: Log, tee: Tee) -> None:
+    await tee.write_headers("HTTP/1.1 200 OK", CIMultiDict())
+    log.closing = True
+    with pytest.raises(ConnectionError):
+        await tee.write_eof(b"x")
+    assert log.lines[-1] == "finish client_closed"
+
+
+async def test_a_coding_that_is_put_on_later_is_not_announced_to_the_transit(
+    log: Log, tee: Tee
+) -> None:
+    tee.enable_compression("gzip")
+    await tee.write_headers("HTTP/1.1 200 OK", CIMultiDict({"Content-Encoding": "gzip"}))
+    await tee.write(b"plain")
+    assert log.lines[:2] == ["started 200 X-Tag=1", "feed plain"]
