@@ -63,6 +63,10 @@ class LoggedVerdict(msgspec.Struct):
     tag: SessionTag | None
 
 
+OPEN_MOST = 10_000
+"""Exchanges whose reply is yet to come, each with its whole request: no gateway has more at once,
+but a log may say so (durations in another unit).  The one that ends first ends early then."""
+
 _decode_line = msgspec.json.Decoder(LoggedExchange).decode
 
 
@@ -78,8 +82,10 @@ def read_log(lines: Iterable[bytes | str], name: str = "log") -> Iterator[Logged
         yield read_line(line, name, number)
 
 
-def read_line(line: bytes | str, name: str, number: int) -> LoggedExchange:
-    """Return the exchange of one line.
+def read_line(
+    line: bytes | str, name: str, number: int, unit: str = "line"
+) -> LoggedExchange:
+    """Return the exchange of one line, or of whatever ``unit`` the log consists of.
 
     Raises:
         UnreadableLog: the line is no exchange.
@@ -88,7 +94,7 @@ def read_line(line: bytes | str, name: str, number: int) -> LoggedExchange:
         return _decode_line(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableLog(
-            f"{name}, line {number}: not an exchange ({error}); each line needs a JSON object "
+            f"{name}, {unit} {number}: not an exchange ({error}); each {unit} needs a JSON object "
             "with timestamp, request and response."
         ) from None
 
@@ -109,14 +115,15 @@ class Replay:
     def verdicts(self, exchanges: Iterable[LoggedExchange]) -> Iterator[LoggedVerdict]:
         """Yield one verdict per exchange, in the order of the log."""
         for exchange in exchanges:
-            yield self._verdict(exchange)
+            yield self.verdict(exchange)
         self.finish()
 
     def finish(self) -> None:
         """Let all replies take effect."""
         self._close_until(float("inf"))
 
-    def _verdict(self, exchange: LoggedExchange) -> LoggedVerdict:
+    def verdict(self, exchange: LoggedExchange) -> LoggedVerdict:
+        """Return the verdict on the next exchange of the log."""
         moment = exchange.timestamp
         began = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
         self._close_until(began)
@@ -140,18 +147,23 @@ class Replay:
         duration = exchange.response.duration_ms / 1000 if exchange.response else 0.0
         ended = began + max(0.0, duration)
         heapq.heappush(self._open, (ended, next(self._order), tracked, dialect, exchange))
+        if len(self._open) > OPEN_MOST:
+            self._close_first()
         return tracked.tag()
 
     def _close_until(self, moment: float) -> None:
         while self._open and self._open[0][0] <= moment:
-            ended, _, tracked, dialect, exchange = heapq.heappop(self._open)
-            response = exchange.response
-            reply = _reply(dialect, response) if response else None
-            broken = response is None or response.client_aborted or response.error is not None
-            if not broken and reply is not None and reply.complete and reply.messages:
-                self._tracker.answered(tracked, reply, ended)
-            else:
-                self._tracker.failed(tracked, reply, ended)
+            self._close_first()
+
+    def _close_first(self) -> None:
+        ended, _, tracked, dialect, exchange = heapq.heappop(self._open)
+        response = exchange.response
+        reply = _reply(dialect, response) if response else None
+        broken = response is None or response.client_aborted or response.error is not None
+        if not broken and reply is not None and reply.complete and reply.messages:
+            self._tracker.answered(tracked, reply, ended)
+        else:
+            self._tracker.failed(tracked, reply, ended)
 
 
 def _reply(dialect: Dialect, response: LoggedResponse) -> Reply | None:

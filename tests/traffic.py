@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from itertools import count
 from typing import Any
 
 from gateway_sessions.chain import InterceptorChain
@@ -10,7 +12,7 @@ from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.exchange import Exchange, Headers, Response, SessionTag
 from gateway_sessions.gateway import Gateway, RequestHead
 from gateway_sessions.telemetry import Telemetry
-from gateway_sessions.testing import ManualClock, user
+from gateway_sessions.testing import ManualClock, assistant, user
 from gateway_sessions.transit import Transit
 
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
@@ -131,3 +133,23 @@ def tag(transit: Transit) -> SessionTag:
     """Return the session of a request that must have one."""
     assert transit.exchange.session is not None
     return transit.exchange.session
+
+
+def length(body: bytes) -> Headers:
+    """Return the headers of a response that announces its length."""
+    return (*JSON, ("Content-Length", str(len(body))))
+
+
+def feed(transit: Transit, pieces: Iterable[bytes]) -> None:
+    """Let pieces of a response pass by."""
+    for piece in pieces:
+        transit.feed(piece)
+
+
+_numbers = count()
+
+
+async def followed(house: House, reply: str = "Hello!", path: str = CHAT) -> str:
+    """Return how detection sees a request, never sent before, that goes on from a reply to “hi”."""
+    more = f"more {next(_numbers)}"
+    return tag(await house.begin("hi", assistant(reply), more, path=path)).relation

@@ -13,6 +13,7 @@ from gateway_sessions.detection.plan import Plan, call_key, replies
 from gateway_sessions.detection.scope import Scope
 from gateway_sessions.detection.session import Session
 from gateway_sessions.detection.settings import DetectionSettings
+from gateway_sessions.detection.turns import RecentTurns
 from gateway_sessions.detection.verdict import Verdict
 from gateway_sessions.detection.view import View
 
@@ -30,7 +31,9 @@ class Ask(msgspec.Struct, gc=False):
     name: Callable[[Scope, str, str], str]
     """Makes the session id that belongs to a client's own id of a kind."""
     echo: EchoIndex
-    """Recent texts."""
+    """Summaries, and what was handed to tools."""
+    turns: RecentTurns
+    """The newest turns."""
     expired: Session | None = None
     """A session that fitted but had expired."""
     note: str = ""

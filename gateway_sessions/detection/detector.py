@@ -20,7 +20,7 @@ from gateway_sessions.conversation import (
 )
 from gateway_sessions.detection.ask import Ask
 from gateway_sessions.detection.canonical import fold_text
-from gateway_sessions.detection.echo import CALL, PROMPT, REPLY, SUMMARY, EchoIndex, kept_text
+from gateway_sessions.detection.echo import CALL, SUMMARY, EchoIndex, kept_text
 from gateway_sessions.detection.echo_rules import is_summarising, summary_in
 from gateway_sessions.detection.phrases import ResetPhrases
 from gateway_sessions.detection.plan import (
@@ -36,6 +36,7 @@ from gateway_sessions.detection.scope import Scope, Scopes, keyed_id
 from gateway_sessions.detection.session import Session
 from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.detection.signals import SignalReader
+from gateway_sessions.detection.turns import RecentTurns
 from gateway_sessions.detection.verdict import SIDE_CALL, Verdict
 from gateway_sessions.detection.view import View
 from gateway_sessions.detection.walk import Walker
@@ -120,6 +121,7 @@ class Detector:
         self._signals = SignalReader(settings.explicit.headers)
         self._phrases = ResetPhrases(settings.reset_phrases)
         self._echo = EchoIndex()
+        self._turns = RecentTurns()
 
     def plan(self, conversation: Conversation, sender: Sender) -> Plan:
         """Read a request.
@@ -149,7 +151,9 @@ class Detector:
     def decide(self, plan: Plan, view: View, now: float) -> tuple[Verdict, list[int]]:
         """Put a request into a session; return the verdict and the keys to commit."""
         settings, phrases = self._settings, self._phrases
-        ask = Ask(plan, view, now, settings, phrases, self._mint, self._name, self._echo)
+        ask = Ask(
+            plan, view, now, settings, phrases, self._mint, self._name, self._echo, self._turns
+        )
         verdict = self._climb(ask)
         if ask.claimed is not None:
             ask.claimed.taken += 1
@@ -211,16 +215,18 @@ class Detector:
             return
         if any(type(part) is ToolResult for message in prompt for part in message.parts):
             self._echo.settled(session)
-        folded = fold_text("".join(plan.walk.prompt_texts()))
-        self._echo.note(kept_text(session, PROMPT, folded, now))
+        texts = plan.walk.prompt_texts()
+        if texts:
+            self._turns.asked(session, "".join(texts), now)
 
     def _overhear(self, plan: Plan, session: Session, message: Message, now: float) -> None:
         """Remember what is answered: its text, and what it hands to tools."""
-        text = "".join(part.text for part in message.parts if type(part) is Text)
-        kind = REPLY
-        if is_summarising(plan.walk.prompt_texts()):
-            kind, text = SUMMARY, summary_in(text)
-        self._echo.note(kept_text(session, kind, fold_text(text), now))
+        text = "".join([part.text for part in message.parts if type(part) is Text])
+        if text:
+            self._turns.answered(session, text, now)
+            if is_summarising(plan.walk.prompt_texts()):
+                summary = fold_text(summary_in(text))
+                self._echo.note(kept_text(session, SUMMARY, summary, now))
         for number, part in enumerate(message.parts):
             if type(part) is ToolCall:
                 for place, task in enumerate(_longest_strings(part.arguments)):

@@ -1,20 +1,20 @@
-"""Finds the texts that a request quotes: replies, prompts, and arguments of pending tool calls.
+"""Finds the texts that a request opens with: summaries and arguments of pending tool calls.
 
 A sub-agent opens with a tool call's argument, a compacted history with a reply that summed it
-up, a request for a title with the chat it is about.  To find them without comparing every
-text with every other, each text leaves some fingerprints: hashes of the 24 canonical bytes that
-follow certain pairs of bytes.  Where such a pair stands depends on the text alone, so a quoted
-passage has the same fingerprints wherever it is quoted.
+up.  To find them without comparing every text with every other, each text leaves some
+fingerprints: hashes of the 24 canonical bytes that follow certain pairs of bytes.  Where such a
+pair stands depends on the text alone, so a quoted passage has the same fingerprints wherever
+it is quoted.
 
 Everything is bounded: bytes of text kept in all, fingerprints per text, look-ups per request.
-What falls out of the bounds is forgotten, and then a sub-agent or a title request becomes a
-session of its own.
+What falls out of the bounds is forgotten, and then a sub-agent has no parent and a compacted
+history is a session of its own.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 from cachetools import LRUCache
@@ -22,9 +22,9 @@ from xxhash import xxh3_64_intdigest
 
 from gateway_sessions.detection.session import Session
 
-PROMPT, REPLY, SUMMARY, CALL = "prompt", "reply", "summary", "call"
-"""What a text is: the newest prompt, reply, or reply to a request for a summary of a session,
-or an argument of a tool call that has not been answered."""
+SUMMARY, CALL = "summary", "call"
+"""What a text is: the reply to a session's newest request for a summary, or an argument of a
+tool call that has not been answered."""
 
 SHINGLE = 24
 """Canonical bytes under one fingerprint: about five words."""
@@ -37,7 +37,7 @@ PER_QUERY = 2048
 """Fingerprints that are looked up for one request: those of some 30 KB of text."""
 SAMPLES = 64
 """Passages of a request that are looked for in a text to see how much of it is quoted."""
-KEPT_BYTES = 12 * 1024 * 1024
+KEPT_BYTES = 8 * 1024 * 1024
 """Canonical bytes of all texts together, with what it costs to find them."""
 LONGEST = 16 * 1024
 """Canonical bytes kept of one text, from its start."""
@@ -45,22 +45,20 @@ LONGEST_QUERY = 64 * 1024
 """Canonical bytes of a request that are looked at, from its start."""
 MOST_QUOTED = 32
 """Texts that are compared with a request, those with most fingerprints in common."""
-SHORTEST = 1
-"""Canonical bytes below which a text says nothing."""
-LINES = 256
-"""Lines of a request that are compared with whole short texts."""
+SHORTEST = 20
+"""Canonical bytes below which a text is no task and no summary."""
 SCOPE_SHARE = 4
 """One scope may fill one part in so many of all the space."""
 SAME_FINGERPRINT = 64
 """Texts that may share a fingerprint; a boilerplate passage has no more to say after that."""
 
-_ENTRY_COST = 1500
+_ENTRY_COST = 1000
 """Bytes that a text costs beside its own."""
 
 # Each byte is mapped to 1, 2 or 0; a fingerprint starts where a 1 is followed by a 2.  The
 # classes go by the low bits, so that letters of every script have their share: one place in
-# some 35 of English text, one in some 60 of Chinese.
-_CLASSES = bytes(1 if byte % 8 == 1 else 2 if byte % 8 == 4 else 0 for byte in range(256))
+# 17 of English text, one in 32 of Chinese.
+_CLASSES = bytes(1 if byte % 4 == 1 else 2 if byte % 8 == 4 else 0 for byte in range(256))
 _START = b"\x01\x02"
 
 
@@ -116,7 +114,7 @@ class EchoIndex:
         self._marked: dict[int, list[int]] = {}
 
     def note(self, text: Text) -> None:
-        """Keep a text; of prompts and replies, only the newest of each session."""
+        """Keep a text; of summaries, only the newest of each session."""
         if len(text.folded) < SHORTEST:
             return
         name = (text.session.id, text.call or text.kind)
@@ -144,25 +142,17 @@ class EchoIndex:
         for call in self._calls.pop(session.id, ()):
             self._drop(self._numbers.get((session.id, call)))
 
-    def holds(self, scope: int, kind: str = "") -> bool:
-        """Whether there are texts of a scope; of kind `CALL` or `SUMMARY`, if it is given."""
+    def holds(self, scope: int, kind: str) -> bool:
+        """Whether there are texts of a scope of a kind."""
         texts = self._scopes.get(scope)
-        if texts is None:
-            return False
-        return texts.calls > 0 if kind == CALL else texts.summaries > 0 if kind else True
+        return texts is not None and (texts.calls if kind == CALL else texts.summaries) > 0
 
-    def quoted(self, scope: int, folded: bytes, lines: Sequence[bytes] = ()) -> list[Quote]:
-        """Return the texts of a scope that a text quotes, the most quoted first.
-
-        Args:
-            scope: the scope's seed.
-            folded: the text in canonical form.
-            lines: its lines, each in canonical form; short texts are found as one of them.
-        """
+    def quoted(self, scope: int, folded: bytes) -> list[Quote]:
+        """Return the texts of a scope that a canonical text quotes, the most quoted first."""
         folded = folded[:LONGEST_QUERY]
         starts = _starts(folded, PER_QUERY)
         marks = [_mark(folded[start : start + SHINGLE], scope) for start in starts]
-        marks += [_mark(line, scope) for line in {folded, *lines}]
+        marks.append(_mark(folded, scope))
         marked = self._marked
         hits: Counter[int] = Counter()
         for mark in marks:

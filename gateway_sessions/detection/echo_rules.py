@@ -8,9 +8,10 @@ from gateway_sessions.conversation import ASSISTANT, USER, Message, Text, ToolRe
 from gateway_sessions.detection import verdict as v
 from gateway_sessions.detection.ask import Ask
 from gateway_sessions.detection.canonical import fold_text
-from gateway_sessions.detection.echo import CALL, LINES, PROMPT, REPLY, SUMMARY, Quote
+from gateway_sessions.detection.echo import CALL, SUMMARY, Quote
 from gateway_sessions.detection.plan import last_key
 from gateway_sessions.detection.session import Session
+from gateway_sessions.detection.turns import Turn, line_key
 from gateway_sessions.detection.verdict import Verdict
 
 TASK_SHARE = 0.3
@@ -21,8 +22,10 @@ SUMMARY_SHARE = 0.3
 """How much of a compacted history's opening the summary must be, at least."""
 SHORT = 40
 """Canonical characters below which a prompt or a reply is what many sessions say."""
-ASIDE_SECONDS = 120.0
-"""How long after a turn clients ask for its title, its tags or what to ask next."""
+LONGEST_ASIDE = 16 * 1024
+"""Characters of a request that are searched for quotations."""
+LINES = 256
+"""Lines of a request that are compared with whole short texts."""
 
 _SPEAKER = re.compile(r"^\W*\w{1,16}\W*:\s*")
 """Who said a line, where a chat is quoted."""
@@ -149,56 +152,71 @@ def side_call(ask: Ask) -> Verdict | None:
     said = plan.walk.newest
     if plan.conversation.tools or any(message.role == ASSISTANT for message in said):
         return None
-    if not ask.echo.holds(plan.scope.seed):
-        return None
-    text = "\n".join(map(_text, said))
-    lines = [fold_text(_SPEAKER.sub("", line)) for line in text.splitlines()[:LINES]]
-    quotes: dict[str, list[Quote]] = {}
-    for quote in ask.echo.quoted(plan.scope.seed, fold_text(text), lines):
-        if _may_be_about(ask, quote):
-            quotes.setdefault(quote.text.session.id, []).append(quote)
-    texts = [fold_text(p.text) for message in said for p in message.parts if type(p) is Text]
-    about = [found for found in quotes.values() if _is_about(ask, found, texts)]
-    if not about:
+    aside: _Aside | None = None
+    best: list[tuple[int, Session]] = []
+    for turn in ask.turns.of(plan.scope.seed, ask.now):
+        aside = aside or _Aside(said)
+        quoted = aside.quoted(turn)
+        if quoted and _is_live(ask, turn.session) and _is_about(ask, turn, quoted, aside):
+            best.append((sum(map(len, quoted)), turn.session))
+    if not best:
         ask.note = "it quotes no newest turn of another session"
         return None
     # Clients ask at once: of equal fits, the session with the newest turn is meant.
-    best = max(about, key=lambda found: (_quoted(found), found[0].text.session.used))
-    rivals = sum(_quoted(found) == _quoted(best) for found in about)
+    most, session = max(best, key=lambda found: (found[0], found[1].used))
+    toss_up = sum(size == most for size, _ in best) > 1
     reason = "it is about the newest turn of this session"
-    session = best[0].text.session
-    confidence = 0.8 if rivals == 1 else 0.6
-    return Verdict(session, v.SIDE_CALL, v.ECHO, confidence, reason, ambiguous=rivals > 1)
+    confidence = 0.6 if toss_up else 0.8
+    return Verdict(session, v.SIDE_CALL, v.ECHO, confidence, reason, ambiguous=toss_up)
 
 
-def _may_be_about(ask: Ask, quote: Quote) -> bool:
-    text = quote.text
-    return (
-        text.kind in (PROMPT, REPLY)
-        and quote.whole
-        and ask.now - text.at <= ASIDE_SECONDS
-        and _is_live(ask, text.session)
-    )
+class _Aside:
+    """What a request says that may be about another session."""
+
+    def __init__(self, said: list[Message]) -> None:
+        parts = [
+            part.text[:LONGEST_ASIDE]
+            for message in said
+            for part in message.parts
+            if type(part) is Text
+        ]
+        lines = [line for text in parts for line in (text.strip(), *text.splitlines()[:LINES])]
+        lines += [_SPEAKER.sub("", line) for line in lines]
+        self.openings = {line_key(line.partition("\n")[0]) for line in lines}
+        self.texts = [fold_text(text) for text in parts]
+        self._whole = b"".join(self.texts)
+        self._lines = lines
+
+    def quoted(self, turn: Turn) -> list[bytes]:
+        """Return what it quotes of a turn: the prompt, the reply, both or nothing."""
+        return [
+            folded
+            for said in (turn.prompt, turn.reply)
+            if said is not None
+            and said.opening() in self.openings
+            and (folded := fold_text(said.text))
+            and self._holds(folded)
+        ]
+
+    def _holds(self, folded: bytes) -> bool:
+        if len(folded) >= SHORT:
+            return folded in self._whole
+        return folded in self.texts or any(fold_text(line) == folded for line in self._lines)
 
 
-def _is_about(ask: Ask, quotes: list[Quote], texts: list[bytes]) -> bool:
-    """Whether the texts that a request quotes of one session are enough to be about it."""
-    if len(quotes) > 1:
+def _is_about(ask: Ask, turn: Turn, quoted: list[bytes], aside: _Aside) -> bool:
+    """Whether what a request quotes of a turn is enough to be about it."""
+    if len(quoted) > 1:
         return True  # The prompt and the reply to it.
-    plan, text = ask.plan, quotes[0].text
-    session = text.session
+    plan, session = ask.plan, turn.session
     other_model = session.model != plan.model
     if not other_model and session.agent == plan.agent:
         return False
-    if texts == [text.folded]:
+    if aside.texts == quoted:
         # The bare prompt: another conversation may begin so, but hardly while this one is
         # waiting for its answer, and then not with other instructions on top.
         return bool(session.pending) and (other_model or session.exchanges > 0)
-    return len(text.folded) >= SHORT or (bool(session.pending) and text.folded in texts)
-
-
-def _quoted(quotes: list[Quote]) -> int:
-    return sum(len(quote.text.folded) for quote in quotes)
+    return len(quoted[0]) >= SHORT or (bool(session.pending) and quoted[0] in aside.texts)
 
 
 def _is_live(ask: Ask, session: Session) -> bool:

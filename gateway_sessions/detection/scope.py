@@ -94,9 +94,11 @@ def keyed_id(secret: bytes, *parts: str) -> str:
 
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
 
 
 def crockford(raw: bytes) -> str:
     """Return the first 100 bits of at least 13 bytes as 20 characters of Crockford base32."""
     number = int.from_bytes(raw[:13], "big") >> 4
-    return "".join(_ALPHABET[number >> shift & 31] for shift in range(95, -1, -5))
+    pairs = _PAIRS
+    return "".join([pairs[number >> shift & 1023] for shift in range(90, -1, -10)])

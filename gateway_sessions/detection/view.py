@@ -7,7 +7,7 @@ from typing import Protocol
 
 from gateway_sessions.detection.session import Session
 
-CANDIDATES = 32
+CANDIDATES = 16
 """Sessions that one key can lead to.  Where more share a state, those that registered it
 last are kept: the work per request stays bounded whatever clients send."""
 

@@ -125,6 +125,7 @@ class TestToolCalls:
 
     def test_name_and_arguments_can_not_run_into_each_other(self) -> None:
         assert links(call("x\0y", "f")) != links(call("y", "f\0x"))
+        assert links(call("bc", "a")) != links(call("c", "ab"))
 
 
 class TestToolResults:

@@ -142,7 +142,7 @@ class TestSecret:
         shown = scope({"x-api-key": "a-credential"})
         assert re.fullmatch("[0-9a-f]{16}", shown.name)
         for order in ("little", "big"):
-            assert shown.seed.to_bytes(8, order).hex() != shown.name  # type: ignore[arg-type]
+            assert shown.seed.to_bytes(8, order).hex() != shown.name
         assert 0 < shown.seed < 2**64
 
 

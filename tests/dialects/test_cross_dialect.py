@@ -191,7 +191,7 @@ def test_states_differ_where_anything_that_was_said_does(name: str) -> None:
     turns = SPOKEN[name]()
     sent = json.dumps(turns, ensure_ascii=False)
     for place, other in (
-        (QUESTION.split("\n")[0], "What?"),
+        (QUESTION.split("\n", maxsplit=1)[0], "What?"),
         (IMAGE[:5], "AAAAA"),
         (PLAN, "I will see."),
         ("f1", "f2"),

@@ -27,6 +27,7 @@ SCHEMA = {
     },
 }
 OPENAI_TOOL: Any = {"type": "function", "function": {"name": "get_weather", "parameters": SCHEMA}}
+RESPONSES_TOOL: Any = {"type": "function", "name": "get_weather", "parameters": SCHEMA}
 ANTHROPIC_TOOL: Any = {"name": "get_weather", "input_schema": SCHEMA}
 ASKED = "Use the tool, please"
 EXAMPLE = {
@@ -136,6 +137,53 @@ async def test_chat_does_not_call_tools_unasked(gpt: openai.AsyncOpenAI) -> None
         assert reply.choices[0].message.tool_calls is None
 
 
+async def test_responses(gpt: openai.AsyncOpenAI) -> None:
+    first = await gpt.responses.create(model="m", input="  Hello\nthere ")
+    assert first.output_text == "You said: “Hello there”. This is turn 1 of our conversation."
+    assert (first.model, first.status) == ("m", "completed")
+    assert first.usage is not None
+    assert first.usage.total_tokens == first.usage.input_tokens + first.usage.output_tokens
+    history: Any = [user("Hello there"), *first.output, user("And now?")]
+    second = await gpt.responses.create(model="m", input=history)
+    assert second.output_text == (
+        "You said: “And now?”. This is turn 2 of our conversation, which began with “Hello there”."
+    )
+    chained = await gpt.responses.create(model="m", input="So?", previous_response_id=first.id)
+    assert chained.previous_response_id == first.id
+    assert len({first.id, second.id, chained.id}) == 3
+
+
+async def test_responses_stream(gpt: openai.AsyncOpenAI) -> None:
+    whole = await gpt.responses.create(model="m", input="hi")
+    stream = await gpt.responses.create(model="m", input="hi", stream=True)
+    events = [event async for event in stream]
+    pieces = [event.delta for event in events if event.type == "response.output_text.delta"]
+    assert len(pieces) > 2
+    assert "".join(pieces) == whole.output_text
+    assert events[0].type == "response.created"
+    assert events[-1].type == "response.completed"
+    assert events[0].response.id == events[-1].response.id
+    assert events[-1].response.usage == whole.usage
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_responses_tools(gpt: openai.AsyncOpenAI, *, streamed: bool) -> None:
+    options: Any = {"model": "m", "tools": [RESPONSES_TOOL]}
+    if streamed:
+        async with gpt.responses.stream(input=ASKED, **options) as stream:
+            reply: openai.types.responses.Response = await stream.get_final_response()
+    else:
+        reply = await gpt.responses.create(input=ASKED, **options)
+    (call,) = reply.output
+    assert call.type == "function_call"
+    assert json.loads(call.arguments) == EXAMPLE
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "12 °C"}
+    asked = call.model_dump(include={"type", "call_id", "name", "arguments"})
+    history: Any = [user(ASKED), asked, result]
+    after = await gpt.responses.create(input=history, **options)
+    assert after.output_text == "The tool get_weather answered: “12 °C”."
+
+
 async def test_messages(claude: anthropic.AsyncAnthropic) -> None:
     reply = await claude.messages.create(model="m", max_tokens=9, messages=[user("hi")])
     (block,) = reply.content
@@ -181,32 +229,55 @@ async def test_messages_tools(claude: anthropic.AsyncAnthropic, *, streamed: boo
     assert answer.text == "The tool get_weather answered: “12 °C”."
 
 
-async def test_streams_assemble_to_the_plain_answer(server: TestServer) -> None:
+def sent_to(path: str, text: str, *, stream: bool) -> dict[str, Any]:
+    """Return a request body that fits a path."""
+    body: dict[str, Any] = {"model": "m", "tools": [ANTHROPIC_TOOL]}
+    body |= {"stream": stream, "stream_options": {"include_usage": True}}
+    if "models" in path:
+        return body | {"contents": [{"parts": [{"text": text}]}]}
+    if path.endswith("/generate"):
+        return body | {"prompt": text, "tools": []}
+    return body | {"messages": [user(text)], "input": text}
+
+
+@pytest.mark.parametrize("text", ["hi", "a tool"])
+@pytest.mark.parametrize(
+    ("path", "streaming"),
+    [
+        ("/v1/chat/completions", ""),
+        ("/v1/messages", ""),
+        ("/v1/responses", ""),
+        ("/api/chat", ""),
+        ("/api/generate", ""),
+        ("/v1beta/models/m:generateContent", "/v1beta/models/m:streamGenerateContent"),
+        ("/v1beta/models/m:generateContent", "/v1beta/models/m:streamGenerateContent?alt=sse"),
+    ],
+)
+async def test_streams_assemble_to_the_plain_answer(
+    server: TestServer, path: str, streaming: str, text: str
+) -> None:
     async with ClientSession() as client:
-        for path in ("/v1/chat/completions", "/v1/messages"):
-            for text in ("hi", "a tool"):
-                body: dict[str, Any] = {
-                    "model": "m",
-                    "messages": [user(text)],
-                    "tools": [ANTHROPIC_TOOL],
-                }
-                body |= {"stream_options": {"include_usage": True}}
-                url = server.make_url(path)
-                plain = await (await client.post(url, json=body)).read()
-                streamed = await (await client.post(url, json=body | {"stream": True})).read()
-                dialect = dialect_for("POST", path, ())
-                assert dialect is not None
-                assembler = dialect.assembler()
-                assembler.feed(streamed)
-                whole, rebuilt = dialect.read_reply(plain), assembler.reply()
-                assert rebuilt.complete
-                assert rebuilt.usage == whole.usage
-                assert without_ids(rebuilt.body) == without_ids(plain)
+        sent = [sent_to(path, text, stream=stream) for stream in (False, True)]
+        whole_response = await client.post(server.make_url(path), json=sent[0])
+        response = await client.post(server.make_url(streaming or path), json=sent[1])
+        plain, streamed = await whole_response.read(), await response.read()
+    dialect = dialect_for("POST", path, ())
+    assert dialect is not None
+    assert dialect.streams(response.headers["Content-Type"], asked=True)
+    assembler = dialect.assembler()
+    assembler.feed(streamed)
+    whole, rebuilt = dialect.read_reply(plain), assembler.reply()
+    assert rebuilt.complete
+    assert rebuilt.usage == whole.usage
+    assert without_ids(rebuilt.body) == without_ids(plain)
+
+
+RANDOM = ("id", "call_id", "responseId", "created", "created_at")
 
 
 def without_ids(body: bytes) -> Any:
     def hook(value: dict[str, Any]) -> dict[str, Any]:
-        return {key: item for key, item in value.items() if key not in ("id", "created")}
+        return {key: item for key, item in value.items() if key not in RANDOM}
 
     return json.loads(body, object_hook=hook)
 

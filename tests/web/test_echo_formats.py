@@ -4,10 +4,16 @@ import msgspec
 import pytest
 
 from gateway_sessions.dialects import ROUTES
-from gateway_sessions.web.echo_formats import FORMATS, Question
+from gateway_sessions.web.echo_answers import Question
+from gateway_sessions.web.echo_formats import FORMATS, gemini, ollama
 
-TEXT = Question("m", {"n": 2}, 400, ("Grüße, all of you out there!  Really.", "Else"), None)
-CALL = Question("m", {}, 0, ("unused",), ("f", {"city": "a b c d e f", "deep": {"x": [1]}}))
+SAID = ("Grüße, all of you out there!  Really.", "Else")
+ARGUMENTS = {"city": "a b c d e f", "deep": {"x": [1]}}
+TEXT = Question("m", {"n": 2}, 400, SAID, None)
+CALL = Question("m", {}, 0, ("unused",), ("f", ARGUMENTS))
+EVENTS = Question("m", {}, 400, SAID, None, "/v1beta/models/m:streamGenerateContent?alt=sse")
+CODE_ASSIST = Question("m", {"request": {}}, 400, SAID, None, "/v1internal:streamGenerateContent")
+PROMPT = Question("m", {}, 400, SAID, None, "/api/generate?x=/chat")
 
 every = pytest.mark.parametrize("name", FORMATS)
 
@@ -17,7 +23,11 @@ def test_formats_are_named_like_dialects() -> None:
 
 
 @every
-@pytest.mark.parametrize("question", [TEXT, CALL], ids=["text", "call"])
+@pytest.mark.parametrize(
+    "question",
+    [TEXT, CALL, EVENTS, CODE_ASSIST, PROMPT],
+    ids=["text", "call", "events", "code_assist", "prompt"],
+)
 def test_stream_says_what_the_object_says(name: str, question: Question) -> None:
     (dialect,) = {route.dialect for route in ROUTES if route.dialect.name == name}
     answer = FORMATS[name](question)
@@ -25,27 +35,40 @@ def test_stream_says_what_the_object_says(name: str, question: Question) -> None
     for event in answer.events:
         assert not assembler.finished
         assembler.feed(event)
-    whole, rebuilt = dialect.read_reply(msgspec.json.encode(answer.body)), assembler.reply()
+    body = msgspec.json.encode(answer.body)
+    whole, rebuilt = dialect.read_reply(body), assembler.reply()
     assert assembler.finished
     assert rebuilt.complete
     assert (rebuilt.messages, rebuilt.id) == (whole.messages, whole.id)
-    assert rebuilt.finish_reason == whole.finish_reason
-    assert len(answer.events) > 6
+    assert (rebuilt.finish_reason, rebuilt.model) == (whole.finish_reason, whole.model)
+    assert whole.messages[0].parts
+    assert question.call or len(answer.events) > 6
+    assert dialect.streams(answer.content_type, asked=True)
 
 
-@every
-def test_ids_are_never_the_same(name: str) -> None:
-    answers = [FORMATS[name](CALL) for _ in range(50)]
-    assert len({answer.body["id"] for answer in answers}) == 50
+def test_gemini_streams_an_array_unless_asked_for_events() -> None:
+    assert gemini(TEXT).content_type.startswith("application/json")
+    chunks = msgspec.json.decode(b"".join(gemini(TEXT).events))
+    assert [bool(chunk["candidates"][0].get("finishReason")) for chunk in chunks][-2:] == [
+        False,
+        True,
+    ]
+    assert gemini(EVENTS).content_type.startswith("text/event-stream")
+    assert gemini(EVENTS).events[0].startswith(b"data: {")
 
 
-def test_usage_only_comes_in_a_stream_if_asked_for() -> None:
-    asked = Question("m", {"stream_options": {"include_usage": True}}, 400, ("a",), None)
-    assert b'"usage"' not in b"".join(FORMATS["openai_chat"](TEXT).events)
-    assert FORMATS["openai_chat"](asked).events[-2].count(b'"prompt_tokens":101') == 1
+def test_code_assist_has_an_envelope() -> None:
+    assert list(gemini(CODE_ASSIST).body) == ["response"]
+    chunks = msgspec.json.decode(b"".join(gemini(CODE_ASSIST).events))
+    assert all(list(chunk) == ["response"] for chunk in chunks)
 
 
-def test_tokens_are_estimated_from_what_is_said() -> None:
-    assert TEXT.input_tokens == 101
-    assert TEXT.output_tokens == len("".join(TEXT.texts)) // 4 + 1
-    assert CALL.output_tokens > 5
+def test_ollama_answers_chats_and_prompts() -> None:
+    assert ollama(PROMPT).body["response"] == SAID[0]
+    assert ollama(TEXT).body["message"] == {"role": "assistant", "content": SAID[0]}
+    calls = [{"function": {"name": "f", "arguments": ARGUMENTS}}]
+    assert ollama(CALL).body["message"] == {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": calls,
+    }
