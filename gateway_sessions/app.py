@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import errno
 import logging
 import signal
@@ -109,6 +110,11 @@ def admin_address(config: Config) -> tuple[str, int] | None:
     return host.strip("[]"), int(port)
 
 
+GARBAGE_THRESHOLDS = (20_000, 20, 50)
+"""Objects that may be made before the collector looks through them, and how often it looks at
+older ones; Python's own numbers are for programs with few objects."""
+
+
 def run(main: Callable[[], Coroutine[None, None, T_]]) -> T_:
     """Run a coroutine in an event loop of its own, a uvloop where there is one."""
     try:
@@ -118,6 +124,11 @@ def run(main: Callable[[], Coroutine[None, None, T_]]) -> T_:
         factory: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop
     except ImportError:
         factory = None
+    # What is loaded by now stays; and a request leaves few cycles behind, so that looking for
+    # them less often saves a tenth of its time.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(main())
 

@@ -82,9 +82,7 @@ def read_log(lines: Iterable[bytes | str], name: str = "log") -> Iterator[Logged
         yield read_line(line, name, number)
 
 
-def read_line(
-    line: bytes | str, name: str, number: int, unit: str = "line"
-) -> LoggedExchange:
+def read_line(line: bytes | str, name: str, number: int, unit: str = "line") -> LoggedExchange:
     """Return the exchange of one line, or of whatever ``unit`` the log consists of.
 
     Raises:

@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 REPLY_BYTES_KEPT = 16 * 1024 * 1024
 """Bytes of a decoded response body kept for reading it; the longest replies have a tenth."""
 
-_STREAM_TYPES = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _NEITHER = OpenAIChat()
 """In whose error shape we report faults where no dialect is known."""
@@ -131,11 +130,11 @@ class Transit:
         self._headers = headers
         if not self._readable:
             return
-        coding = ""
+        coding = kind = ""
         for sent_name, value in headers:
             name = sent_name.lower()
             if name == "content-type":
-                self._streamed = value.lower().startswith(_STREAM_TYPES)
+                kind = value
             elif name == "content-length" and _LENGTH.fullmatch(value):
                 self._expected = int(value)
             elif name == "content-encoding":
@@ -145,8 +144,12 @@ class Transit:
         except UnreadableBody:
             self._readable = False
             return
-        if self._streamed and self._dialect is not None and 200 <= status < 300:
-            self._assembler = self._dialect.assembler()
+        if self._dialect is not None:
+            tracked = self._tracked
+            asked = tracked is not None and tracked.plan.conversation.stream
+            self._streamed = self._dialect.streams(kind, asked=asked)
+            if self._streamed and 200 <= status < 300:
+                self._assembler = self._dialect.assembler()
 
     def feed(self, chunk: bytes) -> None:
         """Look at the next bytes of the body, as on the wire, before the client gets them."""

@@ -132,7 +132,7 @@ async def _start(configuration: Loaded) -> app.Running:
 async def _conversations(url: str) -> list[SampleExchange]:
     if not wanted():
         return await run_samples(url)
-    with bar(counted=True) as progress:
+    with bar() as progress:
         task = progress.add_task("Sample conversations", total=None)
         return await run_samples(url, lambda _: progress.advance(task))
 

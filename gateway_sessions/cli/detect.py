@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import BinaryIO
+from collections.abc import Callable
 
 import click
 import msgspec
 
-from gateway_sessions.cli.options import AS_JSON, configured, loaded
-from gateway_sessions.cli.progress import metered, wanted
-from gateway_sessions.config import Config, detection_settings
-from gateway_sessions.errors import StartError, UnreadableLog
+from gateway_sessions.cli.comparison import Comparison, Side
+from gateway_sessions.cli.comparison_report import as_json as report_as_json
+from gateway_sessions.cli.comparison_report import as_text
+from gateway_sessions.cli.log_files import LogFiles
+from gateway_sessions.cli.offline import Detection, secret_of
+from gateway_sessions.cli.options import AS_JSON, configured, loaded, warn_of_inert
+from gateway_sessions.cli.progress import wanted
+from gateway_sessions.cli.verdict_lines import explained, plain, told
+from gateway_sessions.config import Config, Loaded
+from gateway_sessions.converters import FORMATS
 from gateway_sessions.logs import escaped
-from gateway_sessions.replay import LoggedExchange, LoggedVerdict, Replay, read_line
-from gateway_sessions.secret import SECRET_BYTES, stored_secret
-from gateway_sessions.telemetry import Telemetry
-from gateway_sessions.tracker import Tracker
-
-STDIN = "standard input"
+from gateway_sessions.replay import LoggedVerdict
+from gateway_sessions.telemetry import SessionEnded
 
 
 @click.command(
@@ -31,17 +30,47 @@ Examples:
   gateway-sessions detect exchanges.jsonl > verdicts.jsonl
   gateway-sessions detect traces/*.json | jq -r .session_id | sort | uniq -c
   zcat old.jsonl.gz | gateway-sessions detect --set session.session_ttl_seconds=600
-  gateway-sessions detect --explain exchanges.jsonl | less
+  gateway-sessions detect --explain spend_logs.csv | less
+  gateway-sessions detect --explain --only req_4711 exchanges.jsonl
+  gateway-sessions detect --compare now.yaml wanted.yaml exchanges.jsonl
 
 Each line of a log is a JSON object with timestamp, request and response, in the order of
-time; the files in traces/ have that form. Several files are read one after the other.
+time; the files in traces/ have that form. LiteLLM's spend logs (JSON, JSON lines or CSV), lines
+with messages and a response in OpenAI's style, and HTTP archives (HAR) are read as well.
+Several files are read one after the other.
 
-Exit codes: 0 all lines were read, 1 some were skipped, 2 a line or a file can not be read.
+Exit codes: 0 all was read, 1 something was skipped or holds no prompt, 2 a line or a file can
+not be read. With --compare, 0 also means that both find the same sessions, 1 that they do not.
 """,
 )
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @configured
 @click.option("--explain", is_flag=True, help="Say which rules were asked and what they answered.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="ID",
+    help="Write only verdicts with this session id or request id; may be repeated.",
+)
+@click.option(
+    "--compare",
+    nargs=2,
+    metavar="A.yaml B.yaml",
+    help="Show what the second configuration merges and splits against the first.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="With --compare: cases shown of each kind.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="What the logs are; by default found out from their first lines.",
+)
 @click.option("--skip-bad-lines", is_flag=True, help="Name lines that are no exchange and go on.")
 @AS_JSON
 def detect(
@@ -49,6 +78,10 @@ def detect(
     config_file: str | None,
     settings: tuple[str, ...],
     explain: bool,
+    only: tuple[str, ...],
+    compare: tuple[str, str] | None,
+    limit: int,
+    form: str | None,
     skip_bad_lines: bool,
     as_json: bool,
 ) -> int:
@@ -56,147 +89,79 @@ def detect(
 
     Reads FILEs, or standard input where there are none (or for "-"), and writes one verdict a
     line as JSON. Time is the log's own. With --explain the verdicts are told in words, or with
-    --json besides have the keys reason and explain.
+    --json besides have the keys reason and explain. With --compare no verdicts are written but
+    what two configurations make different of the same log; only their session blocks matter.
     """
     if not files and sys.stdin.isatty():
         raise click.UsageError("Name a FILE, or pipe a log in; - stands for standard input.")
+    if compare and (config_file or explain or only):
+        raise click.UsageError("--compare goes without --config, --explain and --only.")
+    log = LogFiles(
+        files or ("-",),
+        form=form,
+        skip_bad_lines=skip_bad_lines,
+        watched=wanted(speaks=not compare),
+    )
+    if compare:
+        sides = [loaded(file, settings) for file in compare]
+        return _compared(log, sides, compare, limit, as_json=as_json)
     config = loaded(config_file, settings).config
-    log = Log(files or ("-",), skip_bad_lines)
-    tracker = Tracker(
-        detection_settings(config.session), _secret(config), Telemetry(), explain=explain
-    )
-    write = _told if explain and not as_json else _explained if explain else _plain
+    return _detected(log, config, only, explain=explain, as_json=as_json)
+
+
+def _detected(
+    log: LogFiles, config: Config, only: tuple[str, ...], *, explain: bool, as_json: bool
+) -> int:
+    """Write the verdicts on a log; return the exit code."""
+    detection = Detection(config, secret_of(config), explain=explain)
+    write = told if explain and not as_json else explained if explain else plain
     out = sys.stdout.buffer
-    for verdict in Replay(tracker).verdicts(log.exchanges()):
-        out.write(write(verdict))
+    missing = set(only)
+    for exchange in log.exchanges():
+        verdict = detection.verdict(exchange)
+        if not only:
+            out.write(write(verdict))
+        elif found := _ids(verdict).intersection(only):
+            missing -= found
+            out.write(write(verdict))
     out.flush()
-    if log.skipped:
-        click.echo(f"Lines that were skipped: {log.skipped}.", err=True)
-    return 1 if log.skipped else 0
+    for name in sorted(missing):
+        click.echo(f"No session and no request of the log has the id {escaped(name)}.", err=True)
+    return 1 if log.tell() or missing else 0
 
 
-class Log:
-    """The exchanges of several files, one after the other."""
-
-    def __init__(self, files: Sequence[str], skip_bad_lines: bool) -> None:
-        self._files = files
-        self._skip = skip_bad_lines
-        self.skipped = 0
-
-    def exchanges(self) -> Iterator[LoggedExchange]:
-        """Yield all exchanges; raises `UnreadableLog` naming file and line."""
-        for file in self._files:
-            name = STDIN if file == "-" else file
-            try:
-                with sys.stdin.buffer if file == "-" else Path(file).open("rb") as stream:
-                    yield from self._read(stream, name)
-            except OSError as error:
-                reason = (error.strerror or str(error)).lower()
-                raise UnreadableLog(f"{escaped(name)} can not be read: {reason}.") from None
-
-    def _read(self, stream: BinaryIO, name: str) -> Iterator[LoggedExchange]:
-        lines: Iterator[bytes] = iter(stream)
-        if wanted():
-            size = None if name == STDIN else Path(name).stat().st_size
-            lines = metered(lines, size, escaped(name))
-        for number, line in enumerate(lines, 1):
-            if line.isspace():
-                continue
-            try:
-                exchange = read_line(line, escaped(name), number)
-            except UnreadableLog as error:
-                if not self._skip:
-                    raise
-                self.skipped += 1
-                click.echo(f"Warning: {escaped(str(error))}", err=True)
-                continue
-            exchange.request_id = exchange.request_id or f"{name}:{number}"
-            yield exchange
+def _ids(verdict: LoggedVerdict) -> set[str]:
+    return {verdict.request_id, verdict.tag.session_id if verdict.tag else ""}
 
 
-class _Plain(msgspec.Struct):
-    """A verdict as it is written."""
-
-    request_id: str
-    session_id: str | None = None
-    parent_session_id: str | None = None
-    source: str | None = None
-    relation: str | None = None
-    confidence: float | None = None
-
-
-class _Explained(_Plain):
-    """A verdict with all that is known about it."""
-
-    reason: str = ""
-    explain: tuple[dict[str, object], ...] = ()
-
-
-_encode = msgspec.json.Encoder().encode
-
-
-def _plain(verdict: LoggedVerdict) -> bytes:
-    tag = verdict.tag
-    if tag is None:
-        return _encode(_Plain(verdict.request_id)) + b"\n"
-    line = _Plain(
-        verdict.request_id,
-        tag.session_id,
-        tag.parent_session_id,
-        tag.source,
-        tag.relation,
-        tag.confidence,
-    )
-    return _encode(line) + b"\n"
-
-
-def _explained(verdict: LoggedVerdict) -> bytes:
-    tag = verdict.tag
-    if tag is None:
-        line = _Explained(verdict.request_id, reason=NO_SESSION)
+def _compared(
+    log: LogFiles, sides: list[Loaded], names: tuple[str, str], limit: int, *, as_json: bool
+) -> int:
+    """Write what two configurations make different of a log; return the exit code."""
+    secret = secret_of(sides[0].config)
+    comparison = Comparison()
+    detections = []
+    for side, configuration in enumerate(sides):
+        _warn(configuration)
+        detection = Detection(configuration.config, secret)
+        detection.telemetry.listen(SessionEnded, _listener(comparison, side))
+        detections.append(detection)
+    for exchange in log.exchanges():
+        verdicts = [detection.verdict(exchange) for detection in detections]
+        comparison.add(exchange, verdicts[0].tag, verdicts[1].tag)
+    if as_json:
+        click.echo(msgspec.json.encode(report_as_json(comparison, names, limit)).decode())
     else:
-        line = _Explained(
-            verdict.request_id,
-            tag.session_id,
-            tag.parent_session_id,
-            tag.source,
-            tag.relation,
-            tag.confidence,
-            tag.reason,
-            tag.explain,
-        )
-    return _encode(line) + b"\n"
+        for line in as_text(comparison, names, limit):
+            click.echo(line)
+    return 1 if log.tell() or comparison.moved else 0
 
 
-NO_SESSION = "no session: not a request for a conversation, or its body can not be read"
+def _listener(comparison: Comparison, side: Side) -> Callable[[SessionEnded], None]:
+    return lambda event: comparison.ended(side, event.session_id)
 
 
-def _told(verdict: LoggedVerdict) -> bytes:
-    """Return a verdict in words, the rules below it in the order in which they were asked."""
-    tag = verdict.tag
-    if tag is None:
-        return f"{escaped(verdict.request_id)}  {NO_SESSION}\n".encode()
-    parent = f", child of {tag.parent_session_id}" if tag.parent_session_id else ""
-    lines = [
-        (
-            f"{verdict.request_id}  {tag.session_id}  {tag.relation}{parent}"
-            f" (by {tag.source}, confidence {tag.confidence:g})"
-        ),
-        f"    {tag.reason}",
-    ]
-    for step in tag.explain:
-        answer = "yes" if step["answers"] else "no"
-        lines.append(f"    {step['rule']:<12}{answer:<5}{step['because']}")
-    text = "".join(f"{escaped(line.rstrip())}\n" for line in lines)
-    return text.encode("utf-8", "backslashreplace")
-
-
-def _secret(config: Config) -> bytes:
-    """Return the gateway's secret, so that ids which clients give lead to the same sessions."""
-    if config.secret is not None:
-        return config.secret.encode()
-    try:
-        return stored_secret(config.state_path) or secrets.token_bytes(SECRET_BYTES)
-    except StartError:
-        # Another user's secret, or none: sessions are the same, only some ids differ.
-        return secrets.token_bytes(SECRET_BYTES)
+def _warn(configuration: Loaded) -> None:
+    """Tell which settings can not make a difference, of those that are compared."""
+    places = {k: place for k, place in configuration.places.items() if k.startswith("session.")}
+    warn_of_inert(Loaded(configuration.config, places))

@@ -34,6 +34,8 @@ class Ask(msgspec.Struct, gc=False):
     """Summaries, and what was handed to tools."""
     turns: RecentTurns
     """The newest turns."""
+    doubtful: bool = False
+    """Whether a rule that did not answer might as well have."""
     expired: Session | None = None
     """A session that fitted but had expired."""
     note: str = ""
@@ -109,9 +111,9 @@ class Ask(msgspec.Struct, gc=False):
     def relation_to(self, session: Session) -> str:
         """Return how the request relates to a session it is known to belong to."""
         reply = self.plan.walk.reply
-        if reply is not None and session.waits_at(reply.state):
-            return v.CONTINUE
         state = self.plan.request_state
+        if reply is not None and not session.failed and session.waits_at(reply.state):
+            return v.CONTINUE
         if state in session.failed or state in session.pending:
             return v.RETRY
         if session.answered(state):

@@ -276,6 +276,11 @@ class Detector:
         keys = Keys([], [])
         if reply is not None and reply.messages:
             keys = self.answered(plan, session, reply, now)
+        elif reply is not None and reply.id.startswith(_NAMED_BY_CLIENTS):
+            # The provider still works on it, in the background; clients ask by its id later.
+            named = response_key(plan.scope, reply.id)
+            session.know(plan.request_state, plan.request_state, named)
+            keys.added.append(named)
         session.fail(plan.request_state, now)
         if plan.repeat_key:
             session.fail(plan.repeat_key, now)

@@ -134,7 +134,7 @@ def _repeated(ask: Ask) -> list[tuple[Session, str]]:
         ]
     reply = plan.walk.reply
     sent = ask.at_reply()
-    if reply is not None and all(session.waits_at(reply.state) for session in sent):
+    if reply is not None and all(s.waits_at(reply.state) and not s.failed for s in sent):
         sent = []  # Nothing was asked after that reply, so not this either.
     openers = ask.live(state)
     for session in {s.id: s for s in (*openers, *sent)}.values() if openers else sent:
@@ -163,6 +163,7 @@ def repeat(ask: Ask) -> Verdict | None:
         twins = [session for session in ask.at_reply() if session.waits_at(reply.state)]
         if twins and all(session in ask.at_reply() for session in sessions):
             ask.note = "the very same request was sent, but by a session with an equal twin"
+            ask.doubtful = True
             return None
     session, toss_up = ask.choose(sessions)
     again = v.REGENERATE if outcome == _ANSWERED and not ask.plan.retries else v.RETRY
@@ -177,6 +178,7 @@ def prefix(ask: Ask) -> Verdict | None:
     if not candidates:
         return None
     session, toss_up = ask.choose(candidates)
+    toss_up = toss_up or ask.doubtful
     relation = ask.relation_to(session)
     if relation == v.CONTINUE:
         reason = "the history ends with the newest reply of this session"
@@ -190,7 +192,7 @@ def prefix(ask: Ask) -> Verdict | None:
 
 def anchor(ask: Ask) -> Verdict | None:
     """Recognise our own replies where the history around them has changed."""
-    newest = ask.plan.walk.reply
+    newest = ask.plan.walk.newest_answer
     if newest is None:
         return None
     found = _evidence(ask, newest)

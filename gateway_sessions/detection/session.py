@@ -69,11 +69,10 @@ class Session(msgspec.Struct, gc=False):
         return _KEY.unpack_from(self.trail, len(self.trail) - _SIZE + _HEAD)[0] if self.trail else 0
 
     def waits_at(self, state: int) -> bool:
-        """Whether nothing has been asked since the reply that led to a state."""
+        """Whether nothing has been answered since the reply that led to a state, or is asked."""
         trail = self.trail
         return (
             not self.pending
-            and not self.failed
             and len(trail) > 0
             and _KEY.unpack_from(trail, len(trail) - _SIZE + _HEAD)[0] == state
         )

@@ -101,12 +101,17 @@ class Walk(msgspec.Struct, gc=False):
 
         None where nobody has asked anything before it: greetings are no history.
         """
+        reply = self.newest_answer
+        return reply if reply is not None and reply.before is not None else None
+
+    @property
+    def newest_answer(self) -> Run | None:
+        """As `reply`, greetings included."""
         tail = self.tail
         if tail is not None and tail.model_side:
             whole = self.full()
             tail = whole.before if whole else None
-        reply = tail.before if tail else None
-        return reply if reply is not None and reply.before is not None else None
+        return tail.before if tail else None
 
     def prompt(self) -> list[Message]:
         """Return what the user side has said since the newest answer."""
@@ -279,7 +284,7 @@ class Walker:
     def _leading_system(self, conversation: Conversation) -> int:
         """Return how many messages at the start are system messages."""
         raws = conversation.messages
-        if memoryview(raws[0])[:_ROLE_SHOWN] in _OPENS_AS_USER:
+        if not raws or memoryview(raws[0])[:_ROLE_SHOWN] in _OPENS_AS_USER:
             return 0  # The usual case without a system message, at the cost of one look.
         for place, raw in enumerate(raws):
             sent = bytes(raw)

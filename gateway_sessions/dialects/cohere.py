@@ -143,8 +143,6 @@ def _without_lists(message: Json) -> Json:
     return {key: value for key, value in message.items() if key not in _LISTS.values()}
 
 
-def _unnumbered(entry: Any) -> Any:
+def _unnumbered(entry: Json) -> Json:
     """Return an entry without the index that it has here only."""
-    if type(entry) is not dict:
-        return entry
     return {key: value for key, value in entry.items() if key != "index"}

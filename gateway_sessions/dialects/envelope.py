@@ -157,7 +157,5 @@ def _is(raw: Raw, sent: bytes) -> bool:
 
 def _bytes(raw: Raw) -> bytes:
     """Return a field's JSON as sent; null counts as missing."""
-    if raw is ABSENT:
-        return b""
     sent = bytes(raw)
     return b"" if sent == b"null" else sent

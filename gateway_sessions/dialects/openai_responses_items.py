@@ -51,20 +51,26 @@ def read_item(raw: Raw) -> tuple[Message, ...]:
         return (Message(USER, texts(item)),)
     if type(item) is not dict:
         raise UnreadableBody("An input item is neither text nor an object.")
-    return (Message(_role(item), item_parts(item)),)
+    if item.get("type", "message") == "message":
+        return (Message(_role(item), parsing.parts(item.get("content"), _block)),)
+    return (Message(_side(item), item_parts(item)),)
 
 
 def _role(item: Json) -> str:
+    role = item.get("role")
+    known = _ROLES.get(role) if type(role) is str else None
+    if known is None:
+        raise UnreadableBody("A message has no role that the Responses API knows.")
+    return known
+
+
+def _side(item: Json) -> str:
     """Return whose item it is: outputs of tools and answers to questions are the client's."""
-    kind = item.get("type", "message")
+    kind = item["type"]
     if type(kind) is not str:
         raise UnreadableBody("The type of an input item is no text.")
-    if kind == "message" or "role" in item:
-        role = item.get("role")
-        known = _ROLES.get(role) if type(role) is str else None
-        if known is None:
-            raise UnreadableBody("A message has no role that the Responses API knows.")
-        return known
+    if "role" in item:
+        return _role(item)
     if kind == "compaction_trigger":
         return SYSTEM
     return USER if kind.endswith(("_output", "_response")) else ASSISTANT

@@ -59,10 +59,9 @@ class TestExplain:
         assert notes["prefix"] == ""
 
     def test_a_note_does_not_stay_for_the_next_rule(self) -> None:
-        desk = Desk(explain=True)
-        desk.client().ask("Find out.", tool_call("call_1", "ask", {"task": "Count all the foxes"}))
-        notes = {s["rule"]: s["because"] for s in desk.client().ask("Something else").explain}
-        assert notes["subagent"] != notes["prefix"] == ""
+        sent = Desk(explain=True).client().send([user("hi")], previous_response_id="resp_1")
+        notes = {step["rule"]: step["because"] for step in sent.tag.explain}
+        assert notes["response_id"] != notes["reset"] == ""
 
     def test_it_is_left_out_unless_asked_for(self) -> None:
         assert Desk().client().ask("hi").explain == ()

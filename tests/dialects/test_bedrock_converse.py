@@ -62,7 +62,7 @@ def fed(*frames: bytes) -> ConverseAssembler:
 
 
 def test_request() -> None:
-    sent = {
+    sent: dict[str, Any] = {
         "messages": [{"role": "user", "content": [{"text": "hi"}]}],
         "system": [{"text": "be"}],
         "toolConfig": {"tools": []},
@@ -79,6 +79,9 @@ def test_request() -> None:
     (raw,) = conversation.messages
     assert conversation.read(raw) == (Message(USER, (Text("hi"),)),)
     assert DIALECT.read_request(json.dumps(sent).encode(), "/model/m/converse-stream").stream
+    sent["metadata"] = {"session_id": "t"}
+    fields = DIALECT.read_request(json.dumps(sent).encode(), path).fields
+    assert fields == {"metadata": {"session_id": "t"}}
 
 
 def test_reply() -> None:

@@ -40,6 +40,15 @@ def test_chunk_of_one_element_is_not_scanned() -> None:
     assert parser.feed(b"}]") == [Event(b"", b'{"b": {"c": 1}}'), Event(b"", LAST)]
 
 
+def test_chunk_that_only_looks_like_an_element_is_scanned() -> None:
+    assert read(b"[", b'{"a": 1}, {"b": 2}', b", {c}", b"]") == [
+        b'{"a": 1}',
+        b'{"b": 2}',
+        b"{c}",
+        LAST,
+    ]
+
+
 def test_what_is_no_object_is_passed_over() -> None:
     assert read(b'[1, "{}", null, {"a": 1}]') == [b'{"a": 1}', LAST]
     assert Parser().unfinished() is None

@@ -38,7 +38,12 @@ def messages(
 
 
 ANY = st.lists(
-    messages(["user", "user", "assistant", "assistant", "system", "call", "result"]), max_size=10
+    messages(
+        ["user", "user", "assistant", "assistant", "system", "call", "result"],
+        st.sampled_from(["", " ", "a", "b"]),
+    ),
+    min_size=1,
+    max_size=7,
 )
 """Anything: silent messages, instructions anywhere, answers in a row, prefills."""
 EVERY_USER_SPEAKS = st.lists(

@@ -19,7 +19,8 @@ KEYS = st.one_of(
 )
 STEPS = st.lists(
     st.tuples(st.sampled_from(["add", "add", "add", "discard", "die"]), KEYS, st.integers(0, 6)),
-    max_size=120,
+    min_size=40,
+    max_size=80,
 )
 
 

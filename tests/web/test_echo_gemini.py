@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
 import pytest
 import pytest_asyncio
+from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
 
 from gateway_sessions.web.echo import echo_application
@@ -18,11 +18,9 @@ types, errors = genai.types, pytest.importorskip("google.genai.errors")
 
 @pytest_asyncio.fixture
 async def client() -> AsyncIterator[Any]:
-    async with TestServer(echo_application()) as server, httpx.AsyncClient() as transport:
-        # The client's own use of aiohttp is one that aiohttp warns of.
-        options = types.HttpOptions(
-            base_url=str(server.make_url("/")), httpx_async_client=transport
-        )
+    async with TestServer(echo_application()) as server, ClientSession() as session:
+        # The session that it would make itself is one that aiohttp warns of.
+        options = types.HttpOptions(base_url=str(server.make_url("/")), aiohttp_client=session)
         with genai.Client(api_key="k", http_options=options) as made:
             yield made.aio
 
