@@ -123,7 +123,7 @@ _OUTCOMES = (_FAILED, _IN_FLIGHT, _ANSWERED)
 def _repeated(ask: Ask) -> list[tuple[Session, str]]:
     """Return the sessions that have sent this very request, and what became of it."""
     plan = ask.plan
-    state, history = plan.request_state, plan.walk.reply is not None
+    state = plan.request_state
     insists = bool(plan.retries)
     found: list[tuple[Session, str]] = []
     if plan.repeat_key:
@@ -134,6 +134,8 @@ def _repeated(ask: Ask) -> list[tuple[Session, str]]:
         ]
     reply = plan.walk.reply
     sent = ask.at_reply()
+    # Only replies of ours are a history: the examples of a template stand in anybody's request.
+    history = bool(sent)
     if reply is not None and all(s.waits_at(reply.state) and not s.failed for s in sent):
         sent = []  # Nothing was asked after that reply, so not this either.
     openers = ask.live(state)

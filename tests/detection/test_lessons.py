@@ -231,6 +231,16 @@ class TestSplits:
         assert a.session_id != b.session_id
         assert alice.ask("1+1").session_id == a.session_id
 
+    def test_few_shot_template_and_the_same_question_of_two_users(self) -> None:
+        desk = Desk()
+        examples = [user("2+2"), assistant("4"), user("3+3"), assistant("6")]
+        alice, bob = desk.client(), desk.client()
+        alice.history, bob.history = list(examples), list(examples)
+        a, b = alice.ask("5+5", "10"), bob.ask("5+5", "Ten")
+        assert [a.relation, b.relation] == ["first", "first"]
+        assert a.session_id != b.session_id
+        assert bob.ask("1+1").session_id == b.session_id
+
     def test_explicit_header_on_some_requests_only(self) -> None:
         client = Desk().client()
         a = client.ask("hi", "Hello!").session_id
