@@ -76,6 +76,8 @@ class InterceptorChain:
         """False where awaiting `request_started` would change nothing."""
         self.needs_exchange = bool(self._finished_hooks or writers)
         """False where nobody looks at finished exchanges."""
+        self.needs_headers = any(getattr(i, "needs_headers", True) for _, i in self._named)
+        """False where all interceptors say, by an attribute of this name, that they read none."""
         self.wants_raw_stream = any(getattr(i, "wants_raw_stream", False) for _, i in self._named)
         """True where an interceptor asks for `Response.raw_stream` by an attribute of this name."""
 

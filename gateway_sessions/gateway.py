@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,7 @@ import msgspec
 from gateway_sessions.chain import InterceptorChain
 from gateway_sessions.detection.detector import Sender
 from gateway_sessions.detection.plan import Plan
-from gateway_sessions.detection.scope import crockford
+from gateway_sessions.detection.scope import random_name
 from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.dialects import Dialect, dialect_for
 from gateway_sessions.errors import UnreadableBody
@@ -145,17 +144,20 @@ class Gateway:
         seen = dialect is not None and (
             self.interceptors.needs_exchange or self.interceptors.needs_request_hook
         )
+        headers_seen = seen and self.interceptors.needs_headers
         request = Request(
             head.method,
             masked_path(head.path) if seen else "",
-            masked_headers(head.headers) if seen else (),
+            masked_headers(head.headers) if headers_seen else (),
             body or b"",
             len(body) if body is not None else _declared_size(fields),
         )
         return Exchange(
-            request_id="req_" + crockford(secrets.token_bytes(13)),
+            request_id="req_" + random_name(),
             started_at=now,
-            client=Client(head.ip, masked_text(fields.get("user-agent", "")) if seen else ""),
+            client=Client(
+                head.ip, masked_text(fields.get("user-agent", "")) if headers_seen else ""
+            ),
             request=request,
             dialect=dialect.name if dialect else "",
             provider=dialect.provider if dialect else "other",
@@ -194,21 +196,21 @@ class Gateway:
         exchange.message_count = plan.messages
         verdict = tracked.verdict
         exchange.new_messages = plan.messages if verdict.new else plan.walk.prompt_items
-        emit = self.telemetry.emit
         if verdict.new:
-            emit(SessionStarted(tag.session_id, verdict.new))
-        done = self.monotonic()
-        exchange.timings["detection"] = done - began
-        emit(
-            Detected(
-                tag.session_id,
-                tag.relation,
-                tag.source,
-                verdict.ambiguous,
-                done - began,
-                planned - began,
+            self.telemetry.emit(SessionStarted(tag.session_id, verdict.new))
+        seconds = self.monotonic() - began
+        exchange.timings["detection"] = seconds
+        if self.telemetry.hears(Detected):
+            self.telemetry.emit(
+                Detected(
+                    tag.session_id,
+                    tag.relation,
+                    tag.source,
+                    verdict.ambiguous,
+                    seconds,
+                    planned - began,
+                )
             )
-        )
         return tracked
 
     def _plan(self, dialect: Dialect, body: bytes, sender: Sender) -> Plan:

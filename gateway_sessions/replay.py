@@ -63,9 +63,12 @@ class LoggedVerdict(msgspec.Struct):
     tag: SessionTag | None
 
 
-OPEN_MOST = 10_000
-"""Exchanges whose reply is yet to come, each with its whole request: no gateway has more at once,
-but a log may say so (durations in another unit).  The one that ends first ends early then."""
+OPEN_BYTES = 256 * 1024 * 1024
+"""Bytes of the exchanges whose reply is yet to come: more than any gateway has in flight, but a
+log may say so (durations in another unit).  The one that ends first ends early then."""
+
+_OVERHEAD = 2048
+"""Bytes that an exchange in flight takes beside its bodies."""
 
 _decode_line = msgspec.json.Decoder(LoggedExchange).decode
 
@@ -109,6 +112,7 @@ class Replay:
         self._tracker = tracker
         self._order = count()
         self._open: list[tuple[float, int, Tracked, Dialect, LoggedExchange]] = []
+        self._open_bytes = 0
 
     def verdicts(self, exchanges: Iterable[LoggedExchange]) -> Iterator[LoggedVerdict]:
         """Yield one verdict per exchange, in the order of the log."""
@@ -145,7 +149,8 @@ class Replay:
         duration = exchange.response.duration_ms / 1000 if exchange.response else 0.0
         ended = began + max(0.0, duration)
         heapq.heappush(self._open, (ended, next(self._order), tracked, dialect, exchange))
-        if len(self._open) > OPEN_MOST:
+        self._open_bytes += _size(exchange)
+        while self._open_bytes > OPEN_BYTES:
             self._close_first()
         return tracked.tag()
 
@@ -155,6 +160,7 @@ class Replay:
 
     def _close_first(self) -> None:
         ended, _, tracked, dialect, exchange = heapq.heappop(self._open)
+        self._open_bytes -= _size(exchange)
         response = exchange.response
         reply = _reply(dialect, response) if response else None
         broken = response is None or response.client_aborted or response.error is not None
@@ -162,6 +168,12 @@ class Replay:
             self._tracker.answered(tracked, reply, ended)
         else:
             self._tracker.failed(tracked, reply, ended)
+
+
+def _size(exchange: LoggedExchange) -> int:
+    """Return about how many bytes an exchange takes in memory."""
+    answered = memoryview(exchange.response.body).nbytes if exchange.response else 0
+    return memoryview(exchange.request.body).nbytes + answered + _OVERHEAD
 
 
 def _reply(dialect: Dialect, response: LoggedResponse) -> Reply | None:

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 class RequestLog:
     """Logs each exchange when its last byte has left, at level INFO."""
 
+    needs_headers = False
+
     def exchange_finished(self, exchange: Exchange) -> None:
         """Log one line; texts only, so that a line in the queue holds no body in memory."""
         if not logger.isEnabledFor(logging.INFO):

@@ -100,6 +100,10 @@ class Telemetry:
         """Call ``listener`` with every event of exactly this type from now on."""
         self._listeners[kind].append(listener)
 
+    def hears(self, kind: type[Event]) -> bool:
+        """Whether anybody listens: events of every request are not even made for nobody."""
+        return kind in self._listeners
+
     def emit(self, event: Event) -> None:
         """Announce an event; a listener that fails is logged and never reaches the caller."""
         for listener in self._listeners.get(type(event), ()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 
 import msgspec
@@ -10,7 +9,7 @@ import msgspec
 from gateway_sessions.conversation import Conversation, Reply
 from gateway_sessions.detection.detector import SESSION_PREFIX, Detector, Sender
 from gateway_sessions.detection.plan import Plan
-from gateway_sessions.detection.scope import crockford
+from gateway_sessions.detection.scope import random_name
 from gateway_sessions.detection.session import Session
 from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.detection.verdict import SIDE_CALL, Verdict
@@ -22,7 +21,7 @@ from gateway_sessions.telemetry import ExplicitIdRejected, SessionEnded, Telemet
 
 def random_session_id() -> str:
     """Return ``sess_`` and 100 random bits in Crockford base32."""
-    return SESSION_PREFIX + crockford(secrets.token_bytes(13))
+    return SESSION_PREFIX + random_name()
 
 
 class Tracked(msgspec.Struct, frozen=True, gc=False):

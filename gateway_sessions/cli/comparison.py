@@ -7,6 +7,7 @@ that are live, and not with the log.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -130,6 +131,13 @@ class Comparison:
     def split(self) -> list[Case]:
         """Sessions of A whose exchanges are in several of B; the largest first."""
         return _cases(self._of[0])
+
+    @property
+    def partings(self) -> list[tuple[tuple[Said, Said], int]]:
+        """What the two said where they went different ways, and how often; most often first."""
+        cases = [*self.merged, *self.split]
+        later = {part.sessions: part for case in cases for part in case.parts[1:]}
+        return Counter(part.said for part in later.values()).most_common()
 
     def _is_equal(self, part: Part) -> bool:
         return all(

@@ -11,29 +11,41 @@ from gateway_sessions.logs import escaped
 
 _PARTS = 6
 """Parts of a case that are shown to people."""
+_PARTINGS = 5
+"""Kinds of partings that are shown to people, the most frequent ones."""
 _NAMES = "AB"
 
 
 def as_text(comparison: Comparison, names: Sequence[str], limit: int) -> Iterator[str]:
     """Yield the lines of a report; ``names`` are those of the two configurations."""
     merged, split = comparison.merged, comparison.split
-    yield f"{comparison.exchanges:,} exchanges with a session."
+    yield f"{_exchanges(comparison.exchanges)} with a session."
     for side, name in enumerate(names):
-        yield f"  {_NAMES[side]}  {comparison.sessions(side):,} sessions  {escaped(name)}"
+        yield f"  {_NAMES[side]}  {_counted(comparison.sessions(side), 'session')}  {escaped(name)}"
     if not merged and not split:
         yield "Both find the same sessions."
         return
     share = comparison.moved / comparison.exchanges
     yield (
-        f"{comparison.moved:,} exchanges ({share:.1%}) are in a session with others than before:"
-        f" B merges {_counted(merged, 'time')} and splits {_counted(split, 'session')} of A."
+        f"{_exchanges(comparison.moved)} ({share:.1%}) are with others in B than in A:"
+        f" {_counted(len(merged), 'session')} of B from several of A,"
+        f" {_counted(len(split), 'session')} of A in several of B."
     )
-    yield from _section(f"Merged by B{_of(merged, limit)}:", merged[:limit], 0)
-    yield from _section(f"Split by B{_of(split, limit)}:", split[:limit], 1)
+    yield ""
+    yield "Where they part:"
+    for said, times in comparison.partings[:_PARTINGS]:
+        yield f"  {times:,}x"
+        yield from _both(said, "    ")
+    yield from _section(f"Merged in B{_of(merged, limit)}:", merged[:limit], 0)
+    yield from _section(f"Split in B{_of(split, limit)}:", split[:limit], 1)
 
 
-def _counted(cases: Sequence[Case], unit: str) -> str:
-    return f"{len(cases):,} {unit}{'' if len(cases) == 1 else 's'}"
+def _counted(number: int, unit: str) -> str:
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"
+
+
+def _exchanges(number: int) -> str:
+    return _counted(number, "exchange")
 
 
 def _of(cases: Sequence[Case], limit: int) -> str:
@@ -47,10 +59,9 @@ def _section(title: str, cases: Sequence[Case], side: Side) -> Iterator[str]:
         yield title
     for case in cases:
         yield ""
-        whole = _NAMES[1 - side]
         yield (
-            f"  {case.session_id} in {whole}, {case.exchanges:,} exchanges, is"
-            f" {len(case.parts):,} sessions in {_NAMES[side]}:"
+            f"  {case.session_id} of {_NAMES[1 - side]}, {_exchanges(case.exchanges)},"
+            f" is {len(case.parts):,} sessions in {_NAMES[side]}:"
         )
         for number, part in enumerate(case.parts[:_PARTS]):
             yield from _part(part, side, first=number == 0)
@@ -61,13 +72,17 @@ def _section(title: str, cases: Sequence[Case], side: Side) -> Iterator[str]:
 def _part(part: Part, side: Side, *, first: bool) -> Iterator[str]:
     words = f"  “{escaped(part.words)}”" if part.words else ""
     yield (
-        f"    {part.sessions[side]}  {part.exchanges:,}x"
-        f"  {_time(part.began)} to {_time(part.ended)}{words}"
+        f"    {part.sessions[side]}  {_exchanges(part.exchanges)},"
+        f" {_time(part.began)} to {_time(part.ended)}{words}"
     )
     if not first:
         yield f"      from {escaped(part.request_id)} on"
-        for name, said in zip(_NAMES, part.said, strict=True):
-            yield f"        {name}: {said.relation} (by {said.source}), {escaped(said.reason)}"
+        yield from _both(part.said, "        ")
+
+
+def _both(said: tuple[Said, Said], indent: str) -> Iterator[str]:
+    for name, one in zip(_NAMES, said, strict=True):
+        yield f"{indent}{name}: {one.relation} (by {one.source}), {escaped(one.reason)}"
 
 
 def _time(moment: datetime) -> str:
@@ -87,6 +102,9 @@ def as_json(comparison: Comparison, names: Sequence[str], limit: int) -> dict[st
         "moved": comparison.moved,
         "a": {"config": names[0], "sessions": comparison.sessions(0)},
         "b": {"config": names[1], "sessions": comparison.sessions(1)},
+        "partings": [
+            {"times": times, "a": _said(a), "b": _said(b)} for (a, b), times in comparison.partings
+        ],
         "merged": {"count": len(merged), "cases": [_case(case, 0) for case in merged[:limit]]},
         "split": {"count": len(split), "cases": [_case(case, 1) for case in split[:limit]]},
     }

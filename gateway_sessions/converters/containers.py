@@ -25,6 +25,8 @@ LONGEST_START = 16 * 1024 * 1024
 CHUNK = 64 * 1024
 _ENOUGH = 64
 """Bytes that tell what a log is made of."""
+_AHEAD = 64 * 1024
+"""Bytes that are looked at, at most: lines are long."""
 
 _BOM = b"\xef\xbb\xbf"
 _LISTS = (
@@ -88,8 +90,8 @@ class Source:
 
     def head(self) -> bytes:
         """Return the first bytes, up to the end of a line if that is not far."""
-        while len(self._ahead.strip()) < _ENOUGH and len(self._ahead) < CHUNK:
-            line = self._stream.readline(CHUNK)
+        while len(self._ahead.strip()) < _ENOUGH and len(self._ahead) < _AHEAD:
+            line = self._stream.readline(_AHEAD)
             if not line:
                 break
             self._ahead = (self._ahead + line).removeprefix(_BOM)

@@ -50,8 +50,8 @@ def in_order(
 
 
 def _size(exchange: LoggedExchange) -> int:
-    answered = len(bytes(exchange.response.body)) if exchange.response else 0
-    return len(bytes(exchange.request.body)) + answered
+    answered = memoryview(exchange.response.body).nbytes if exchange.response else 0
+    return memoryview(exchange.request.body).nbytes + answered
 
 
 def _shown(moment: datetime) -> str:

@@ -35,8 +35,13 @@ def reply_body(answer: Any, dialect: Dialect) -> msgspec.Raw:
         return _translated(value, source, dialect)
     if type(answer) is str:
         # An answer that is JSON itself is one all the same, if no format's.
-        return body(answer) if _STREAM.match(answer) else _written((Text(answer),), dialect)
+        return body(answer) if _is_stream(answer) else _written((Text(answer),), dialect)
     return body(value) if value and type(value) is dict else NOTHING
+
+
+def _is_stream(answer: str) -> bool:
+    """Tell a stream's text from an answer's: Ollama's are lines of JSON, all others events."""
+    return bool(_STREAM.match(answer)) or "done" in mapping(answer.partition("\n")[0])
 
 
 def _unwrapped(value: Any) -> Any:
@@ -168,10 +173,19 @@ def _gemini(said: Said) -> Json:
     return {"candidates": [{"index": 0, "content": content, "finishReason": "STOP"}]}
 
 
+def _ollama(said: Said) -> Json:
+    calls = [{"function": {"name": c.name, "arguments": c.arguments}} for c in _calls(said)]
+    message: Json = {"role": ASSISTANT, "content": _text(said)}
+    if calls:
+        message["tool_calls"] = calls
+    return {"message": message, "done": True, "done_reason": "stop"}
+
+
 _WRITERS: dict[str, Callable[[Said], Json]] = {
     "openai_chat": _chat,
     "openai_completions": _chat,
     "openai_responses": _responses,
     "anthropic": _anthropic,
     "gemini": _gemini,
+    "ollama": _ollama,
 }

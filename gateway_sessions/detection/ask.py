@@ -75,12 +75,20 @@ class Ask(msgspec.Struct, gc=False):
         return self.known
 
     def narrowed(self, candidates: list[Session]) -> list[Session]:
-        """Of several sessions with the same history, return those whose tool calls it holds.
+        """Of sessions with the same history, return those whose tool calls it holds.
 
-        Histories may agree in every word; ids of tool calls are never given twice.
+        Histories may agree in every word; ids of tool calls are never given twice.  A single
+        session is left out only if the newest call is known to be another's: clients that
+        write ids of their own have none that anybody knows.
         """
-        if len(candidates) < 2:
+        if not candidates:
             return candidates
+        if len(candidates) == 1:
+            newest = self.plan.walk.reply
+            if newest is None or not newest.call_ids:
+                return candidates
+            key = call_key(self.plan.scope, newest.call_ids[0])
+            return candidates if candidates[0].anchor_place(key) >= 0 or not self.live(key) else []
         for reply in replies(self.plan.walk):
             if reply.call_ids:
                 key = call_key(self.plan.scope, reply.call_ids[0])

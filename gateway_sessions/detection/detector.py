@@ -202,6 +202,7 @@ class Detector:
             session.adopt(reply.state)
             keys.append(reply.state)
         session.agent, session.model, session.client = plan.agent, plan.model, plan.client
+        session.tools = bool(plan.conversation.tools)
         session.take(plan.request_state, now, plan.messages)
         if plan.repeat_key:
             session.take(plan.repeat_key, now, plan.messages)
@@ -221,17 +222,21 @@ class Detector:
 
     def _overhear(self, plan: Plan, session: Session, message: Message, now: float) -> None:
         """Remember what is answered: its text, and what it hands to tools."""
-        text = "".join([part.text for part in message.parts if type(part) is Text])
-        if text:
-            self._turns.answered(session, text, now)
-            if is_summarising(plan.walk.prompt_texts()):
-                summary = fold_text(summary_in(text))
-                self._echo.note(kept_text(session, SUMMARY, summary, now))
+        texts = []
         for number, part in enumerate(message.parts):
-            if type(part) is ToolCall:
+            if type(part) is Text:
+                texts.append(part.text)
+            elif type(part) is ToolCall:
                 for place, task in enumerate(_longest_strings(part.arguments)):
                     call = f"{part.id or number}/{place}"
                     self._echo.note(kept_text(session, CALL, fold_text(task), now, call))
+        if not texts:
+            return
+        text = "".join(texts)
+        self._turns.answered(session, text, now)
+        if is_summarising(plan.walk.prompt_texts()):
+            summary = fold_text(summary_in(text))
+            self._echo.note(kept_text(session, SUMMARY, summary, now))
 
     def answered(self, plan: Plan, session: Session, reply: Reply, now: float) -> Keys:
         """Note a complete reply."""

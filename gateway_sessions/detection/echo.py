@@ -14,7 +14,7 @@ history is a session of its own.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 from cachetools import LRUCache
@@ -147,12 +147,18 @@ class EchoIndex:
         texts = self._scopes.get(scope)
         return texts is not None and (texts.calls if kind == CALL else texts.summaries) > 0
 
-    def quoted(self, scope: int, folded: bytes) -> list[Quote]:
-        """Return the texts of a scope that a canonical text quotes, the most quoted first."""
+    def quoted(self, scope: int, folded: bytes, lines: Sequence[bytes] = ()) -> list[Quote]:
+        """Return the texts of a scope that a text quotes, the most quoted first.
+
+        Args:
+            scope: the scope's seed.
+            folded: the text in canonical form.
+            lines: its lines in canonical form; texts too short for fingerprints are found as one.
+        """
         folded = folded[:LONGEST_QUERY]
         starts = _starts(folded, PER_QUERY)
         marks = [_mark(folded[start : start + SHINGLE], scope) for start in starts]
-        marks.append(_mark(folded, scope))
+        marks += [_mark(line, scope) for line in {folded, *lines}]
         marked = self._marked
         hits: Counter[int] = Counter()
         for mark in marks:

@@ -18,14 +18,19 @@ TASK_SHARE = 0.3
 """How much of a sub-agent's opening its task must be, at least."""
 LONG_TASK = 200
 """Canonical characters from which a task needs no such share."""
-SUMMARY_SHARE = 0.3
+SUMMARY_SHARE = 0.15
 """How much of a compacted history's opening the summary must be, at least."""
 SHORT = 40
 """Canonical characters below which a prompt or a reply is what many sessions say."""
+MOMENT_SECONDS = 5.0
+"""How long after a turn a quotation of it needs no further sign."""
 LONGEST_ASIDE = 16 * 1024
 """Characters of a request that are searched for quotations."""
 LINES = 256
 """Lines of a request that are compared with whole short texts."""
+
+MARKED_SHARE = 0.2
+"""How much of a reply must be marked as the summary, for the mark to be no mere mention."""
 
 _SPEAKER = re.compile(r"^\W*\w{1,16}\W*:\s*")
 """Who said a line, where a chat is quoted."""
@@ -45,8 +50,9 @@ def is_summarising(texts: list[str]) -> bool:
     for text in texts:
         ends = text if len(text) <= 2 * _ASKS_WITHIN else text[:_ASKS_WITHIN] + text[-_ASKS_WITHIN:]
         said = ends.lower()
-        if any(word in said for word in _SUMMARISING):
-            return True
+        for word in _SUMMARISING:  # Asked after every reply: a generator would cost the double.
+            if word in said:
+                return True
     return False
 
 
@@ -59,14 +65,20 @@ def subagent(ask: Ask) -> Verdict | None:
     if not ask.echo.holds(plan.scope.seed, CALL):
         return None
     reply = plan.walk.reply
-    if reply is not None and any(session.waits_at(reply.state) for session in ask.at_reply()):
-        return None
+    if reply is not None and any(
+        session.waits_at(reply.state) and session.agent == plan.agent for session in ask.at_reply()
+    ):
+        return None  # An agent goes on with its own work.
     prompt = plan.walk.prompt()
     if not prompt or any(type(part) is ToolResult for part in prompt[-1].parts):
         return None
-    folded = fold_text("".join(plan.walk.prompt_texts()))
-    quotes = ask.echo.quoted(plan.scope.seed, folded)
-    tasks = [quote for quote in quotes if _is_task(quote) and not _is_own(ask, quote)]
+    texts = plan.walk.prompt_texts()
+    tasks = [
+        quote
+        for text in {"\n".join(texts), texts[-1] if texts else ""}
+        for quote in ask.echo.quoted(plan.scope.seed, fold_text(text), _lines(text))
+        if _is_task(quote) and not _is_own(ask, quote)
+    ]
     if not tasks:
         ask.note = "no pending tool call holds this text"
         return None
@@ -105,7 +117,7 @@ def compaction(ask: Ask) -> Verdict | None:
     if not ask.echo.holds(ask.plan.scope.seed, SUMMARY):
         return None
     for opening in _openings(ask):
-        for quote in ask.echo.quoted(ask.plan.scope.seed, opening):
+        for quote in ask.echo.quoted(ask.plan.scope.seed, *opening):
             if _is_summary(ask, quote):
                 reason = "it opens with the summary that this session was asked for"
                 return Verdict(quote.text.session, v.COMPACTION, v.ECHO, 0.85, reason)
@@ -114,11 +126,15 @@ def compaction(ask: Ask) -> Verdict | None:
 
 
 def _is_summary(ask: Ask, quote: Quote) -> bool:
+    text = quote.text
     return (
-        quote.text.kind == SUMMARY
+        text.kind == SUMMARY
         and quote.whole
         and quote.share >= SUMMARY_SHARE
-        and _is_live(ask, quote.text.session)
+        and _is_live(ask, text.session)
+        # Nothing was said since: clients go on from a summary, or throw it away.
+        and not text.session.pending
+        and text.session.used <= text.at
     )
 
 
@@ -128,11 +144,11 @@ def summary_in(reply: str) -> str:
     Models are told to think first and to mark the summary itself, as ``<summary>…</summary>``.
     """
     match = _MARKED.search(reply)
-    return match.group(2) if match else reply
+    return match.group(2) if match and len(match.group(2)) > MARKED_SHARE * len(reply) else reply
 
 
-def _openings(ask: Ask) -> list[bytes]:
-    """Return the canonical text of the user side's first message, and that of its first part.
+def _openings(ask: Ask) -> list[tuple[bytes, list[bytes]]]:
+    """Return the user side's first message, and its first part: canonical text and lines.
 
     Some dialects join the message with the one that follows.
     """
@@ -141,8 +157,8 @@ def _openings(ask: Ask) -> list[bytes]:
         for message in conversation.read(raw):
             texts = [part.text for part in message.parts if type(part) is Text]
             if message.role == USER and texts:
-                whole, first = fold_text("".join(texts)), fold_text(texts[0])
-                return [whole, first] if len(texts) > 1 else [whole]
+                wholes = ["\n".join(texts), texts[0]] if len(texts) > 1 else texts
+                return [(fold_text(text), _lines(text)) for text in wholes]
     return []
 
 
@@ -198,6 +214,10 @@ class _Aside:
             and self._holds(folded)
         ]
 
+    def opens_with(self, folded: bytes) -> bool:
+        """Whether nothing comes before a text."""
+        return self._whole.startswith(folded)
+
     def _holds(self, folded: bytes) -> bool:
         if len(folded) >= SHORT:
             return folded in self._whole
@@ -212,11 +232,20 @@ def _is_about(ask: Ask, turn: Turn, quoted: list[bytes], aside: _Aside) -> bool:
     other_model = session.model != plan.model
     if not other_model and session.agent == plan.agent:
         return False
-    if aside.texts == quoted:
+    if aside.opens_with(quoted[0]):
         # The bare prompt: another conversation may begin so, but hardly while this one is
-        # waiting for its answer, and then not with other instructions on top.
-        return bool(session.pending) and (other_model or session.exchanges > 0)
-    return len(quoted[0]) >= SHORT or (bool(session.pending) and quoted[0] in aside.texts)
+        # waiting for its answer, and then not with other instructions and without its tools.
+        return bool(session.pending) and (other_model or session.tools or session.exchanges > 0)
+    return (
+        len(quoted[0]) >= SHORT
+        or (bool(session.pending) and quoted[0] in aside.texts)
+        or ask.now - turn.at <= MOMENT_SECONDS
+    )
+
+
+def _lines(text: str) -> list[bytes]:
+    """Return the lines of a text in canonical form: short texts are found as one of them."""
+    return [fold_text(line) for line in text.splitlines()[:LINES]]
 
 
 def _is_live(ask: Ask, session: Session) -> bool:

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from os import urandom
 from urllib.parse import parse_qs
 
 import msgspec
@@ -95,6 +96,15 @@ def keyed_id(secret: bytes, *parts: str) -> str:
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
+
+
+_LETTERS = bytes(ord(_ALPHABET[byte % 32]) for byte in range(256))
+"""The letter for each byte: five of its bits, so that random bytes give random letters."""
+
+
+def random_name() -> str:
+    """Return 20 random characters of Crockford base32 (100 bits), which nobody can guess."""
+    return urandom(20).translate(_LETTERS).decode()
 
 
 def crockford(raw: bytes) -> str:

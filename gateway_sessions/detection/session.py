@@ -36,6 +36,8 @@ class Session(msgspec.Struct, gc=False):
     """Time of its last request or reply; unix seconds like all times here."""
     agent: int = 0
     """Digest of the system prompt and tools of its newest request."""
+    tools: bool = False
+    """Whether its newest request offered tools."""
     model: int = 0
     """Digest of the model's name."""
     client: int = 0
@@ -102,6 +104,19 @@ class Session(msgspec.Struct, gc=False):
         """Whether the index entry of a key still belongs to this session."""
         return (
             self._in_trail(key)
+            or key == self.last_reply
+            or key == self.explicit_key
+            or key in self.pending
+            or key in self.failed
+        )
+
+    def may_know(self, key: int) -> bool:
+        """Whether `knows` might hold; where it does not, this is wrong about once in a million.
+
+        Any column of the trail may have the key, at the cost of one search for its low half.
+        """
+        return (
+            _LOW.pack(key & 0xFFFFFFFF) in self.trail
             or key == self.last_reply
             or key == self.explicit_key
             or key in self.pending

@@ -76,6 +76,8 @@ class Walk(msgspec.Struct, gc=False):
     answer_end: int
     """How many of the raw messages come up to the newest answer, with it."""
     walker: Walker
+    asked: list[Message] | None = None
+    """What `prompt` found."""
 
     @property
     def prompt_items(self) -> int:
@@ -115,11 +117,13 @@ class Walk(msgspec.Struct, gc=False):
 
     def prompt(self) -> list[Message]:
         """Return what the user side has said since the newest answer."""
-        newest = self.newest
-        place = len(newest)
-        while place and newest[place - 1].role != ASSISTANT:
-            place -= 1
-        return [message for message in newest[place:] if message.role == USER]
+        if self.asked is None:
+            newest = self.newest
+            place = len(newest)
+            while place and newest[place - 1].role != ASSISTANT:
+                place -= 1
+            self.asked = [message for message in newest[place:] if message.role == USER]
+        return self.asked
 
     def prompt_texts(self) -> list[str]:
         """Return the texts of the newest message, if it is the user side's."""

@@ -114,9 +114,8 @@ def _answer(choice: Json) -> Message | None:
 def _usage(value: Any) -> Usage | None:
     if type(value) is not dict:
         return None
-    read, written = (
-        mapping(value.get(f"{side}_tokens_details")) for side in ("prompt", "completion")
-    )
+    read = mapping(value.get("prompt_tokens_details"))
+    written = mapping(value.get("completion_tokens_details"))
     return Usage(
         input_tokens=parsing.count(value.get("prompt_tokens")),
         output_tokens=parsing.count(value.get("completion_tokens")),

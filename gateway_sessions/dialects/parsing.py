@@ -79,7 +79,10 @@ def text(value: Any) -> str:
 
 def count(*values: Any) -> int:
     """Return the first of the values that is a positive integer, or 0."""
-    return next((value for value in values if type(value) is int and value > 0), 0)
+    for value in values:
+        if type(value) is int and value > 0:
+            return value
+    return 0
 
 
 def mapping(value: Any) -> Json:

@@ -90,7 +90,7 @@ class MemoryIndex:
 
     def _alive(self, key: int, number: int) -> bool:
         session = self._slots[number]
-        return session is not None and session.knows(key)
+        return session is not None and session.may_know(key)
 
     def _seat(self, session: Session) -> int:
         """Find a slot for a new session, taking one away if there is none left."""

@@ -25,6 +25,8 @@ class Prometheus:
     and has no options.
     """
 
+    needs_headers = False
+
     def __init__(self) -> None:
         self._metrics = Metrics(_version(), time.time, time.monotonic)
         # Its own registry: a host application's metrics are none of ours, nor ours theirs.
