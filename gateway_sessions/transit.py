@@ -253,7 +253,9 @@ class Transit:
         assembled = self._streamed and self._assembler is not None
         return Response(
             status=self._status,
-            headers=masked_headers(self._headers) if self._gateway.interceptors.needs_headers else (),
+            headers=masked_headers(self._headers)
+            if self._gateway.interceptors.needs_headers
+            else (),
             body=reply.body if reply is not None and assembled else raw,
             size=self._size,
             duration_ms=(ended - self._began) * 1000,

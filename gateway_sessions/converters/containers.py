@@ -148,15 +148,18 @@ def _lines(source: Source) -> Iterator[Row]:
 
 def _elements(source: Source, key: bytes) -> Iterator[Row]:
     parser = Parser(LONGEST_ROW)
-    number = 0
+    number, ended = 0, False
     for chunk in _from_list(source, key):
         for event in parser.feed(chunk):
             if event.data == LAST:
-                return
+                ended = True
+                break
             number += 1
             yield Row(source.name, number, "entry", event.data)
         if parser.overflowed:
-            raise _too_long(f"{source.name}, entry {number + 1}")
+            raise _too_long(f"{source.name}, near entry {number + 1}")
+        if ended:
+            return
     raise UnreadableLog(f"{source.name} ends in the middle of its list, after entry {number}.")
 
 

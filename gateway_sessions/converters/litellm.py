@@ -164,7 +164,7 @@ def _response(values: Json, dialect: Dialect, lasted: float) -> LoggedResponse:
         return LoggedResponse(int(code) if code.isdecimal() else 500, duration_ms=lasted)
     answer = nested(values.get("response"))
     if answer in (None, "", {}, []) or str(answer).lower() in REDACTED:
-        return LoggedResponse(duration_ms=lasted)
+        return LoggedResponse(body=NOTHING, duration_ms=lasted)
     return LoggedResponse(body=reply_body(answer, dialect), duration_ms=lasted)
 
 

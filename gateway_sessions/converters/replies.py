@@ -95,13 +95,13 @@ def _translated(value: Any, source: Dialect, dialect: Dialect) -> msgspec.Raw:
 
 
 def _stream(chunks: list[Any]) -> bytes:
-    """Return the chunks of a stream as they were sent."""
+    """Return the chunks of a stream as they were sent; what their format ends with is the end."""
     events = []
     for chunk in chunks:
         name = text(chunk.get("type")) if type(chunk) is dict else ""
         start = f"event: {name}\n".encode() if name else b""
         events.append(b"%bdata: %b\n\n" % (start, msgspec.json.encode(chunk)))
-    return b"".join(events) + b"data: [DONE]\n\n"
+    return b"".join(events)
 
 
 def _assembled(source: Dialect, stream: bytes) -> Reply:

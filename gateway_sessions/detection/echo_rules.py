@@ -34,6 +34,8 @@ MARKED_SHARE = 0.2
 
 _SPEAKER = re.compile(r"^\W*\w{1,16}\W*:\s*")
 """Who said a line, where a chat is quoted."""
+_LEAD = re.compile(r"^[^:]{0,60}:\s*")
+"""What introduces a task or a summary on its own line."""
 _MARKED = re.compile(r"<(\w*summary\w*)>(.*)</\1>", re.DOTALL | re.IGNORECASE)
 _SUMMARISING = (
     "summar", "recap", "handoff", "hand-off", "compact", "condens", "checkpoint",
@@ -244,8 +246,12 @@ def _is_about(ask: Ask, turn: Turn, quoted: list[bytes], aside: _Aside) -> bool:
 
 
 def _lines(text: str) -> list[bytes]:
-    """Return the lines of a text in canonical form: short texts are found as one of them."""
-    return [fold_text(line) for line in text.splitlines()[:LINES]]
+    """Return the lines of a text in canonical form, with and without what introduces them.
+
+    Short texts are found as one of them.
+    """
+    lines = text.splitlines()[:LINES]
+    return [fold_text(line) for line in (*lines, *(_LEAD.sub("", line) for line in lines))]
 
 
 def _is_live(ask: Ask, session: Session) -> bool:

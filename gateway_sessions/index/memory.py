@@ -40,6 +40,8 @@ class MemoryIndex:
         self._slots: list[Session | None] = []
         self._free: list[int] = []
         self._table = FingerprintTable(self._alive, CANDIDATES)
+        self._due = 0.0
+        """Before this time nothing can expire."""
 
     @property
     def active(self) -> int:
@@ -119,6 +121,8 @@ class MemoryIndex:
         self._free.append(slot)
 
     def _expire(self, now: float, most: int) -> None:
+        if now < self._due:
+            return
         live = self._live
         for _ in range(most):
             name = next(iter(live), None)
@@ -128,6 +132,8 @@ class MemoryIndex:
             session = self._slots[slot]
             assert session is not None
             if now - session.used <= self._ttl:
+                # Uses only get later, and so does the end of the one used longest ago.
+                self._due = session.used + self._ttl
                 return
             if session.pending:
                 # A long stream is still running: it is in use, whatever the clock says.

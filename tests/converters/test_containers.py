@@ -106,7 +106,7 @@ class TestLists:
         assert places("[]") == []
 
     def test_a_list_that_breaks_off_says_so_after_its_rows(self) -> None:
-        found = rows(source(json.dumps(self.ROWS)[:-12]))
+        found = rows(source(json.dumps(self.ROWS)[:-3]))
         assert [next(found).number, next(found).number] == [1, 2]
         with pytest.raises(UnreadableLog) as raised:
             next(found)
@@ -120,7 +120,7 @@ class TestLists:
         monkeypatch.setattr(containers, "LONGEST_ROW", 1024 * 1024)
         with pytest.raises(UnreadableLog) as raised:
             places(json.dumps([{"a": 1}, {"a": "x" * 1_100_000}, {"a": 3}]))
-        assert str(raised.value) == "log, entry 2: longer than 1 MB, which no exchange is."
+        assert str(raised.value) == "log, near entry 3: longer than 1 MB, which no exchange is."
 
 
 class TestTables:

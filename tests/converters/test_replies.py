@@ -134,7 +134,10 @@ def test_nothing_is_nothing(answer: Any, path: str) -> None:
 def test_the_text_of_a_stream_is_kept_as_it_is() -> None:
     stream = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in CHAT_CHUNKS) + "data: [DONE]\n\n"
     assert msgspec.json.decode(reply_body(stream, dialect(CHAT))) == stream
-    parts = [{"message": {"content": "Ni"}, "done": False}, {"message": {"content": "ne"}}]
+    parts: list[dict[str, Any]] = [
+        {"message": {"content": "Ni"}, "done": False},
+        {"message": {"content": "ne"}},
+    ]
     lines = "".join(json.dumps({"done": True} | part) + "\n" for part in parts)
     (message,) = replied(lines, "/api/chat").messages
     assert message.parts == (Text("Nine"),)

@@ -245,9 +245,7 @@ class TestLongHistories:
         assert calls(asks(room, *history, user("more"))) <= 100 * len(history)
 
     @pytest.mark.parametrize("make", [alternating, working])
-    def test_of_a_known_one_only_the_news_is_read(
-        self, make: Callable[[int], list[Json]]
-    ) -> None:
+    def test_of_a_known_one_only_the_news_is_read(self, make: Callable[[int], list[Json]]) -> None:
         room = Room()
         history = make(LONGEST)
         room.talk(*history, user("more"))
