@@ -53,7 +53,9 @@ class FingerprintTable:
         return [_NUMBER.unpack_from(string, at + place)[0] for place in _places(string, sought)]
 
     def add(self, key: int, number: int) -> None:
-        """Put a number under a key, unless it is there."""
+        """Put a number under a key, unless it is there; the key 0 stands for none."""
+        if not key:
+            return
         which = key >> _SHIFT
         string = self._strings[which]
         entry = _ENTRY.pack(key, number)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
 
 import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from gateway_sessions.cli.progress import bar, metered, wanted
-
-LINES = [b"0123456789\n"] * 1000
+from gateway_sessions.cli.progress import Meter, _of_log, bar, wanted
 
 
 class Terminal(io.StringIO):
@@ -20,60 +17,82 @@ class Terminal(io.StringIO):
         return True
 
 
-def clock(step: float) -> Iterator[float]:
-    now = 0.0
-    while True:
-        yield now
-        now += step
+class Watched:
+    """A meter with a clock that is set by hand, and the bars that it made."""
 
+    def __init__(self, total: int | None = 10_000) -> None:
+        self.now = 50.0
+        self.made: list[Progress] = []
+        self.meter = Meter(total, "log.jsonl", clock=lambda: self.now, make=self._make)
 
-def measured(step: float, *, total: int | None = 11_000) -> tuple[list[bytes], list[Progress]]:
-    made: list[Progress] = []
-
-    def make() -> Progress:
-        made.append(Progress(console=Console(file=io.StringIO())))
-        return made[-1]
-
-    ticks = clock(step)
-    lines = list(metered(LINES, total, "log.jsonl", clock=lambda: next(ticks), make=make))
-    return lines, made
-
-
-def test_lines_pass_unchanged() -> None:
-    assert measured(0.0)[0] == LINES
-    assert measured(10.0)[0] == LINES
+    def _make(self, total: int | None) -> Progress:
+        assert total == 10_000 or total is None
+        self.made.append(Progress(console=Console(file=io.StringIO())))
+        return self.made[-1]
 
 
 def test_a_short_wait_gets_no_bar() -> None:
-    assert measured(0.1)[1] == []
+    watched = Watched()
+    watched.now += 0.9
+    watched.meter.read(500)
+    watched.meter.placed()
+    watched.meter.stop()
+    assert watched.made == []
 
 
-def test_a_long_wait_gets_one_bar_that_counts_bytes() -> None:
-    (progress,) = measured(10.0)[1]
+def test_a_long_wait_gets_one_bar_that_counts_bytes_and_exchanges() -> None:
+    watched = Watched()
+    for _ in range(40):
+        watched.now += 0.1
+        watched.meter.read(100)
+        watched.meter.placed()
+    (progress,) = watched.made
     (task,) = progress.tasks
-    assert (task.description, task.total, task.completed) == ("log.jsonl", 11_000, 11_000)
-    assert progress.finished
+    assert (task.description, task.total, task.completed) == ("log.jsonl", 10_000, 4000)
+    assert task.fields["exchanges"] == 39  # The bar is a moment behind.
+    assert task.fields["rate"] == pytest.approx(10, rel=0.1)
+    watched.meter.stop()
+    assert not progress.live.is_started
+
+
+def test_a_bar_is_not_drawn_for_every_line() -> None:
+    watched = Watched()
+    watched.now += 2
+    watched.meter.read(100)
+    watched.meter.read(100)
+    (task,) = watched.made[0].tasks
+    assert task.completed == 100
+    watched.now += 0.2
+    watched.meter.placed()
+    assert task.completed == 200
+    watched.meter.stop()
 
 
 def test_a_pipe_has_no_known_end() -> None:
-    (progress,) = measured(10.0, total=None)[1]
-    assert progress.tasks[0].total is None
+    watched = Watched(total=None)
+    watched.now += 2
+    watched.meter.read(100)
+    assert watched.made[0].tasks[0].total is None
+    watched.meter.stop()
 
 
-def test_the_bar_goes_away_when_the_reader_stops_early() -> None:
-    made: list[Progress] = []
-
-    def make() -> Progress:
-        made.append(Progress(console=Console(file=io.StringIO())))
-        return made[-1]
-
-    ticks = clock(10.0)
-    lines = metered(iter(LINES), None, "x", clock=lambda: next(ticks), make=make)
-    for _ in range(600):
-        next(lines)
-    assert made[0].live.is_started
-    lines.close()  # type: ignore[attr-defined]
-    assert not made[0].live.is_started
+@pytest.mark.parametrize(
+    ("total", "shown", "hidden"),
+    [
+        (2000, ["25%", "500/2,000 bytes", "1,234 exchanges, 617/s"], []),
+        (None, ["500/? bytes", "1,234 exchanges, 617/s"], ["%"]),
+    ],
+)
+def test_the_bar_says_how_far_how_many_and_how_fast(
+    total: int | None, shown: list[str], hidden: list[str]
+) -> None:
+    progress = _of_log(total)
+    progress.add_task("a [log]", total=total, completed=500, exchanges=1234, rate=617.2)
+    screen = Console(file=io.StringIO(), width=160)
+    screen.print(progress.get_renderable())
+    text = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert [part for part in ["a [log]", *shown] if part not in text] == []
+    assert [part for part in hidden if part in text] == []
 
 
 @pytest.mark.parametrize(
@@ -92,6 +111,16 @@ def test_bars_are_for_people_who_see_nothing_else(
     assert wanted() is answer
 
 
-@pytest.mark.parametrize("counted", [True, False])
-def test_bars_are_written_to_standard_error(counted: bool) -> None:
-    assert bar(counted=counted).console.stderr
+def test_a_command_that_is_silent_while_it_works_may_show_a_bar(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert wanted(speaks=False)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert not wanted(speaks=False)
+
+
+def test_bars_are_written_to_standard_error() -> None:
+    assert bar().console.stderr
+    assert _of_log(None).console.stderr
