@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from bench import detection, memory, report, throughput
+from bench import detection, logs, memory, report, throughput
 
-PARTS = {"detection": detection.run, "memory": memory.run, "throughput": throughput.run}
+PARTS = {
+    "detection": detection.run,
+    "memory": memory.run,
+    "logs": logs.run,
+    "throughput": throughput.run,
+}
 
 
 def main() -> None:

@@ -18,13 +18,13 @@ import msgspec
 from gateway_sessions.chain import InterceptorChain
 from gateway_sessions.detection.detector import Sender
 from gateway_sessions.detection.plan import Plan
-from gateway_sessions.detection.scope import random_name
 from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.dialects import Dialect, dialect_for
 from gateway_sessions.errors import UnreadableBody
 from gateway_sessions.exchange import Client, Exchange, Headers, Request
 from gateway_sessions.hooks import Context
 from gateway_sessions.index.base import Index
+from gateway_sessions.names import random_name
 from gateway_sessions.redaction import masked_headers, masked_path, masked_text
 from gateway_sessions.telemetry import Detected, SessionStarted, Telemetry
 from gateway_sessions.tracker import Tracked, Tracker
@@ -181,7 +181,8 @@ class Gateway:
                 plan = self._plan(dialect, body, sender)
             planned = self.monotonic()
             tracked = self.tracker.place(plan, now)
-            asyncio.get_running_loop().call_soon(self.tracker.remember, tracked, now)
+            placed = self.monotonic()
+            self.tracker.remember(tracked, now)
         except UnreadableBody as error:
             exchange.parse_error = str(error)
             return None
@@ -198,8 +199,7 @@ class Gateway:
         exchange.new_messages = plan.messages if verdict.new else plan.walk.prompt_items
         if verdict.new:
             self.telemetry.emit(SessionStarted(tag.session_id, verdict.new))
-        seconds = self.monotonic() - began
-        exchange.timings["detection"] = seconds
+        exchange.timings["detection"] = seconds = placed - began
         if self.telemetry.hears(Detected):
             self.telemetry.emit(
                 Detected(

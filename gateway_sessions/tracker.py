@@ -9,13 +9,13 @@ import msgspec
 from gateway_sessions.conversation import Conversation, Reply
 from gateway_sessions.detection.detector import SESSION_PREFIX, Detector, Sender
 from gateway_sessions.detection.plan import Plan
-from gateway_sessions.detection.scope import random_name
 from gateway_sessions.detection.session import Session
 from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.detection.verdict import SIDE_CALL, Verdict
 from gateway_sessions.exchange import SessionTag
 from gateway_sessions.index.base import Index
 from gateway_sessions.index.memory import MemoryIndex
+from gateway_sessions.names import random_name
 from gateway_sessions.telemetry import ExplicitIdRejected, SessionEnded, Telemetry
 
 

@@ -82,7 +82,10 @@ class Transit:
         self._expected = -1
         self._decoder: Decoder | None = None
         self._assembler: Assembler | None = None
-        self._readable = dialect is not None
+        # What a reply says is of no use where nobody follows the session or sees the exchange.
+        self._readable = dialect is not None and (
+            tracked is not None or gateway.interceptors.needs_exchange
+        )
         self._body: list[bytes] = []
         self._kept = 0
         self._size = 0

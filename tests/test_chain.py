@@ -442,3 +442,12 @@ def test_routes_are_collected_and_a_failing_one_is_passed_over(
             route.path for route in bench.chain.routes() if isinstance(route, web.RouteDef)
         ] == ["/mine"]
     assert bench.blamed == [("i0", "routes")]
+
+
+def test_headers_are_needed_unless_every_interceptor_says_otherwise() -> None:
+    class Content:
+        needs_headers = False
+
+    assert Bench(object()).chain.needs_headers
+    assert Bench(Content(), object()).chain.needs_headers
+    assert not Bench(Content(), Content()).chain.needs_headers

@@ -151,6 +151,17 @@ class TestInterceptors:
         assert transit.upstream_headers() == (("X-Up", "openai_chat"),)
         assert ("X-Down", "gpt-x") in transit.client_headers()
 
+    async def test_headers_that_nobody_reads_are_left_out(self) -> None:
+        class Modest(Seen):
+            needs_headers = False
+
+        seen = Modest()
+        await House(seen).ask("hi")
+        exchange = seen.exchanges[0]
+        assert exchange.request.headers == seen.response.headers == ()
+        assert exchange.client.user_agent == ""
+        assert exchange.request.path == CHAT
+
     async def test_they_see_a_request_without_a_session_too(self) -> None:
         hook = Asked()
         await House(hook).gateway.begin(head(), b"not JSON")

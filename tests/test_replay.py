@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway_sessions import replay
 from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.errors import UnreadableLog
 from gateway_sessions.exchange import SessionTag
@@ -145,6 +146,24 @@ class TestTime:
         found = Replay(tracker()).verdicts(read_log(log()))
         next(found)
         assert taken == [0]
+
+    def test_replies_that_never_come_do_not_fill_the_memory(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(replay, "OPEN_BYTES", 100_000)
+        follow = Replay(tracker())
+        long = "x" * 5000
+        log = read_log(json.dumps(line(n, f"{n} {long}", lasts=1e9)) for n in range(100))
+        for exchange in log:
+            follow.verdict(exchange)
+            assert len(follow._open) <= 20
+        assert follow._open_bytes <= 100_000
+        follow.finish()
+        assert (follow._open, follow._open_bytes) == ([], 0)
+
+    def test_a_reply_that_was_ended_early_is_known(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(replay, "OPEN_BYTES", 0)
+        assert relations(line(0, "hi", lasts=100), line(5, *HELLO, "more"))[1] == "continue"
 
 
 class TestOutcome:

@@ -41,3 +41,12 @@ def test_a_failing_listener_is_logged_and_the_next_one_still_called(
 def test_events_are_frozen() -> None:
     with pytest.raises(AttributeError):
         Written("trace", 1, 0.0).count = 2  # type: ignore[misc]
+
+
+def test_whether_anybody_listens() -> None:
+    telemetry = Telemetry()
+    telemetry.emit(Written("trace", 1, 0.1))
+    assert not telemetry.hears(Written)
+    telemetry.listen(Written, lambda event: None)
+    assert telemetry.hears(Written)
+    assert not telemetry.hears(Dropped)

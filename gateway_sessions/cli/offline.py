@@ -7,8 +7,8 @@ from hashlib import blake2b
 
 from gateway_sessions.config import Config, detection_settings
 from gateway_sessions.detection.detector import SESSION_PREFIX
-from gateway_sessions.detection.scope import crockford
 from gateway_sessions.errors import StartError
+from gateway_sessions.names import crockford
 from gateway_sessions.replay import LoggedExchange, LoggedVerdict, Replay
 from gateway_sessions.secret import SECRET_BYTES, stored_secret
 from gateway_sessions.telemetry import Telemetry

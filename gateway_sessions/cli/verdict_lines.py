@@ -19,9 +19,9 @@ _SILENCE: Mapping[str, str] = {
     "reset": "the newest message does not begin with a reset phrase",
     "repeat": "no equal request that failed, is in flight or was answered",
     "subagent": "no tool call waits for a task like this",
-    "prefix": "the history up to its newest reply is not known",
+    "prefix": "it has no history, or none that is known",
     "anchor": "no reply in the history is known to be ours",
-    "branch": "no older part of the history is known",
+    "branch": "it has no older history, or none that is known",
     "compaction": "it does not open with a summary that we gave",
     "side_call": "it is not about the newest turn of a session",
 }

@@ -51,6 +51,8 @@ class Row(msgspec.Struct):
     """Its JSON; empty in tables."""
     cells: Json | None = None
     """The columns of a table, those that are not empty."""
+    fault: str = ""
+    """Why it can not be read, if that is known already."""
 
     @property
     def place(self) -> str:
@@ -59,6 +61,8 @@ class Row(msgspec.Struct):
 
     def values(self) -> Json:
         """Return its fields; raises `UnreadableLog` if it has none."""
+        if self.fault:
+            raise UnreadableLog(f"{self.place}: {self.fault}.")
         if self.cells is not None:
             return self.cells
         try:
@@ -170,16 +174,15 @@ def _from_list(source: Source, key: bytes) -> Iterator[bytes]:
         # Within a text, quotes are escaped: only a key can look like this.
         opening = re.compile(rb'(?<!\\)"%b"\s*:\s*\[' % key)
         start = b""
-        for chunk in chunks:
+        found = None
+        while found is None:
+            chunk = next(chunks, b"") if len(start) < LONGEST_START else b""
+            if not chunk:
+                raise UnreadableLog(f"{source.name} has no list of {key.decode()}.")
+            seen = max(0, len(start) - _ENOUGH)
             start += chunk
-            found = opening.search(start)
-            if found:
-                yield start[found.end() - 1 :]
-                break
-            if len(start) > LONGEST_START:
-                break
-        else:
-            raise UnreadableLog(f"{source.name} has no list of {key.decode()}.")
+            found = opening.search(start, seen)
+        yield start[found.end() - 1 :]
     yield from chunks
 
 
@@ -191,14 +194,12 @@ def _records(source: Source, separator: str) -> Iterator[Row]:
         line = reader.line_num
         for cells in reader:
             line, begins = reader.line_num, line + 1
-            if cells and len(cells) != len(names):
-                raise UnreadableLog(
-                    f"{source.name}, line {begins}: {len(cells)} columns where the first line "
-                    f"names {len(names)}."
-                )
-            if cells:
+            if len(cells) == len(names):
                 found = {name: cell for name, cell in zip(names, cells, strict=True) if cell}
                 yield Row(source.name, begins, "line", cells=found)
+            elif cells:
+                fault = f"{len(cells)} columns where the first line names {len(names)}"
+                yield Row(source.name, begins, "line", cells={}, fault=fault)
     except csv.Error as error:
         raise UnreadableLog(
             f"{source.name}, line {reader.line_num}: not a row of a table ({error})."

@@ -22,6 +22,7 @@ Convert = Callable[[Row, Notes], LoggedExchange | None]
 
 def _own(row: Row, notes: Notes) -> LoggedExchange:
     if row.cells is not None:
+        row.values()
         raise UnreadableLog(
             f"{row.place}: of a table of unknown kind; LiteLLM's spend logs have the columns "
             "startTime, call_type and proxy_server_request."

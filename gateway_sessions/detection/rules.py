@@ -136,7 +136,7 @@ def _repeated(ask: Ask) -> list[tuple[Session, str]]:
     sent = ask.at_reply()
     # Only replies of ours are a history: the examples of a template stand in anybody's request.
     history = bool(sent)
-    if reply is not None and all(s.waits_at(reply.state) and not s.failed for s in sent):
+    if reply is not None and not [s for s in sent if s.failed or not s.waits_at(reply.state)]:
         sent = []  # Nothing was asked after that reply, so not this either.
     openers = ask.live(state)
     for session in {s.id: s for s in (*openers, *sent)}.values() if openers else sent:

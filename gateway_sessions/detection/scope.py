@@ -13,12 +13,12 @@ import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from os import urandom
 from urllib.parse import parse_qs
 
 import msgspec
 
 from gateway_sessions.detection.settings import ScopeSettings
+from gateway_sessions.names import crockford
 
 SCOPES_KEPT = 4096
 """Scopes whose hash is remembered; recomputing one takes 2 µs."""
@@ -92,23 +92,3 @@ def keyed_id(secret: bytes, *parts: str) -> str:
     """Return 20 characters of Crockford base32 (100 bits) that only the secret can produce."""
     text = "\0".join(f"{len(part)}:{part}" for part in parts).encode("utf-8", "surrogatepass")
     return crockford(hashlib.blake2b(text, key=secret[:64], digest_size=13).digest())
-
-
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
-
-
-_LETTERS = bytes(ord(_ALPHABET[byte % 32]) for byte in range(256))
-"""The letter for each byte: five of its bits, so that random bytes give random letters."""
-
-
-def random_name() -> str:
-    """Return 20 random characters of Crockford base32 (100 bits), which nobody can guess."""
-    return urandom(20).translate(_LETTERS).decode()
-
-
-def crockford(raw: bytes) -> str:
-    """Return the first 100 bits of at least 13 bytes as 20 characters of Crockford base32."""
-    number = int.from_bytes(raw[:13], "big") >> 4
-    pairs = _PAIRS
-    return "".join([pairs[number >> shift & 1023] for shift in range(90, -1, -10)])

@@ -61,11 +61,12 @@ class FingerprintTable:
         entry = _ENTRY.pack(key, number)
         sought = entry[: _KEY.size]
         if sought in string:
-            places = _places(string, sought)
-            if any(string.startswith(entry, place) for place in places):
+            if _places(string, entry):
                 return
-            if len(places) == self._most:
-                string = _without(string, places[0])
+            if string.count(sought) >= self._most:
+                places = _places(string, sought)
+                if len(places) == self._most:
+                    string = _without(string, places[0])
         string += entry
         if len(string) > self._limits[which]:
             string = self._cleaned(string)

@@ -78,6 +78,8 @@ class Walk(msgspec.Struct, gc=False):
     walker: Walker
     asked: list[Message] | None = None
     """What `prompt` found."""
+    texts: list[str] | None = None
+    """What `prompt_texts` found."""
 
     @property
     def prompt_items(self) -> int:
@@ -127,8 +129,10 @@ class Walk(msgspec.Struct, gc=False):
 
     def prompt_texts(self) -> list[str]:
         """Return the texts of the newest message, if it is the user side's."""
-        prompt = self.prompt()
-        return [part.text for part in prompt[-1].parts if type(part) is Text] if prompt else []
+        if self.texts is None:
+            parts = prompt[-1].parts if (prompt := self.prompt()) else ()
+            self.texts = [part.text for part in parts if type(part) is Text]
+        return self.texts
 
     def after(self, state: int) -> Walk:
         """Return the chain of the same messages after a history that is not among them."""

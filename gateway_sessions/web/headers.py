@@ -105,10 +105,15 @@ def wire(pairs: Headers) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def connection_names(values: Iterable[str]) -> frozenset[bytes]:
+def connection_names(values: Sequence[str]) -> frozenset[bytes]:
     """Return what ``Connection`` headers name, in lower case: headers for this hop only."""
+    if not values:
+        return _NO_NAMES
     names = {name.strip().lower() for value in values for name in value.split(",")}
     return frozenset(name.encode("utf-8", "surrogateescape") for name in names if name)
+
+
+_NO_NAMES: frozenset[bytes] = frozenset()
 
 
 def request_fields(

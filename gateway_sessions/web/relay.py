@@ -24,6 +24,10 @@ RESET = struct.pack("ii", 1, 0)
 """``SO_LINGER`` without time: closing the socket resets the connection instead of ending it."""
 
 
+_STAYS_OPEN = ["keep-alive"]
+"""What most servers say of a connection: it names no other header than one of `HOP_BY_HOP`."""
+
+
 class Framing(NamedTuple):
     """How a response's body ends."""
 
@@ -119,8 +123,9 @@ def _write_head(
 ) -> None:
     tags = wire(tee.tags())
     dropped = HOP_BY_HOP - kept if kept else HOP_BY_HOP
-    if "Connection" in message.headers and not kept:
-        dropped |= connection_names(message.headers.getall("Connection")) - PROTECTED
+    named = message.headers.getall("Connection", ())
+    if named and not kept and named != _STAYS_OPEN:
+        dropped |= connection_names(named) - PROTECTED
     fields = _fields(request, message, framing, dropped, {name.lower() for name, _ in tags})
     reason = message.reason.encode("utf-8", "surrogateescape")
     version = b"1.1" if request.version >= HttpVersion11 else b"1.0"

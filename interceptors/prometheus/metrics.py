@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
+import msgspec
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
@@ -21,6 +23,7 @@ from gateway_sessions import (
     Response,
     SessionEnded,
     SessionStarted,
+    SessionTag,
     Written,
 )
 from interceptors.prometheus.series import Counter, Histogram, Known, Labels, gauge
@@ -32,6 +35,8 @@ MODELS = 50
 PROVIDERS = 20
 NAMES = 50
 """Header names of rejected session ids."""
+BATCH = 64
+"""Events that are counted at once: half a millisecond of work."""
 SESSIONS_WITH_COST = 10_000
 """Sessions whose running cost is kept until they end; beyond it the oldest count as ended."""
 
@@ -71,17 +76,50 @@ class Rate:
         self._second = now
 
 
+class _Finished(NamedTuple):
+    """What counts of an exchange: not its bodies, which others may let go."""
+
+    request_id: str
+    dialect: str
+    provider: str
+    model: str
+    session: SessionTag | None
+    message_count: int
+    new_messages: int
+    overhead: float | None
+    at: float
+    response: Response
+
+
+def _finished(exchange: Exchange, response: Response) -> _Finished:
+    return _Finished(
+        exchange.request_id,
+        exchange.dialect,
+        exchange.provider,
+        exchange.model,
+        exchange.session,
+        exchange.message_count,
+        exchange.new_messages,
+        exchange.timings.get("overhead"),
+        exchange.started_at + response.duration_ms / 1000,
+        msgspec.structs.replace(response, headers=(), body=b"", raw_stream=b""),
+    )
+
+
 class Metrics(Collector):
     """The numbers, and a collector that shows them to a registry.
 
     Exchanges and most events come on the event loop, those of writers on threads, scrapes on
-    another; one lock keeps what a scrape shows consistent.
+    another; one lock keeps what a scrape shows consistent.  What comes is only noted and then
+    counted in batches: one at a time, each would find none of the twenty sums that it moves in
+    the processor's cache.
     """
 
     def __init__(
         self, version: str, clock: Callable[[], float], monotonic: Callable[[], float]
     ) -> None:
         self._lock = threading.Lock()
+        self._noted: deque[tuple[Callable[[Any], None], Any]] = deque()
         self._version = version
         self._stats: Callable[[], dict[str, Any]] = dict
         self._started = clock()
@@ -166,38 +204,46 @@ class Metrics(Collector):
         self._stats = context.stats
         self._started = context.stats().get("started_at", self._started)
         listen = context.telemetry.listen
-        listen(SessionStarted, self._locked(self._session_started))
-        listen(SessionEnded, self._locked(self._session_ended))
-        listen(Detected, self._locked(self._detected))
-        listen(Written, self._locked(self._batch_written))
+        listen(SessionStarted, self._noting(self._session_started))
+        listen(SessionEnded, self._noting(self._session_ended))
+        listen(Detected, self._noting(self._detected))
+        listen(Written, self._noting(self._batch_written))
         listen(
             Dropped,
-            self._locked(lambda e: self.dropped.add((e.interceptor, e.reason), e.count)),
+            self._noting(lambda e: self.dropped.add((e.interceptor, e.reason), e.count)),
         )
         listen(
-            InterceptorFailed, self._locked(lambda e: self.failures.add((e.interceptor, e.hook)))
+            InterceptorFailed, self._noting(lambda e: self.failures.add((e.interceptor, e.hook)))
         )
-        listen(IndexFellBack, self._locked(lambda e: self.fallbacks.add((e.backend,))))
+        listen(IndexFellBack, self._noting(lambda e: self.fallbacks.add((e.backend,))))
         listen(
             ExplicitIdRejected,
-            self._locked(lambda e: self.rejected.add((self._names.label(e.name),))),
+            self._noting(lambda e: self.rejected.add((self._names.label(e.name),))),
         )
 
     def exchange(self, exchange: Exchange) -> None:
         """Count a finished exchange."""
         if exchange.response is not None:
+            self._rate.count()
+            self._note(self._count_exchange, _finished(exchange, exchange.response))
+
+    def _noting(self, count: Callable[[Any], None]) -> Callable[[Any], None]:
+        return partial(self._note, count)
+
+    def _note(self, count: Callable[[Any], None], event: Any) -> None:
+        self._noted.append((count, event))
+        if len(self._noted) >= BATCH:
             with self._lock:
-                self._count_exchange(exchange, exchange.response)
+                self._count_noted()
 
-    def _locked(self, count: Callable[[Any], None]) -> Callable[[Any], None]:
-        def listener(event: Any) -> None:
-            with self._lock:
-                count(event)
+    def _count_noted(self) -> None:
+        noted = self._noted
+        while noted:
+            count, event = noted.popleft()
+            count(event)
 
-        return listener
-
-    def _count_exchange(self, exchange: Exchange, response: Response) -> None:
-        tag = exchange.session
+    def _count_exchange(self, exchange: _Finished) -> None:
+        tag, response, at = exchange.session, exchange.response, exchange.at
         failed = response.error is not None or response.status >= 400
         if response.error is not None and response.status < 400:
             status_class = "aborted"
@@ -207,31 +253,29 @@ class Metrics(Collector):
         if tag is not None:
             exemplar["session_id"] = tag.session_id
             self._count_messages(exchange, tag.relation, failed)
-        self._rate.count()
         self.requests.add((exchange.dialect, status_class, tag.source if tag else "none"))
         seconds = response.duration_ms / 1000
-        self.upstream.observe(seconds, exemplar=exemplar)
-        self.first_byte.observe(response.time_to_first_byte_ms / 1000, exemplar=exemplar)
-        overhead = exchange.timings.get("overhead")
-        if overhead is not None:
-            self.overhead.observe(overhead)
+        self.upstream.observe(seconds, (), exemplar, at)
+        self.first_byte.observe(response.time_to_first_byte_ms / 1000, (), exemplar, at)
+        if exchange.overhead is not None:
+            self.overhead.observe(exchange.overhead)
         # A failed request proves nothing: anybody can make up model names.
         model = self._models.label(response.model or exchange.model, admit=not failed)
         call = ("chat", self._providers.label(exchange.provider), model)
         error_type = (response.error or str(response.status)) if failed else ""
-        self.operation.observe(seconds, (*call, error_type), exemplar)
+        self.operation.observe(seconds, (*call, error_type), exemplar, at)
         usage = response.usage
         if usage is not None:
             self.tokens.add(("input", model), usage.input_tokens)
             self.tokens.add(("output", model), usage.output_tokens)
-            self.usage.observe(usage.input_tokens, (*call, "input"), exemplar)
-            self.usage.observe(usage.output_tokens, (*call, "output"), exemplar)
+            self.usage.observe(usage.input_tokens, (*call, "input"), exemplar, at)
+            self.usage.observe(usage.output_tokens, (*call, "output"), exemplar, at)
         if response.cost_usd is not None:
             self.cost.add((model,), response.cost_usd)
             if tag is not None:
                 self._count_cost(tag.session_id, response.cost_usd)
 
-    def _count_messages(self, exchange: Exchange, relation: str, failed: bool) -> None:
+    def _count_messages(self, exchange: _Finished, relation: str, failed: bool) -> None:
         replies = 0 if failed or relation in {"retry", "regenerate"} else 1
         self.messages.add((), exchange.new_messages + replies)
         self._longest = max(self._longest, exchange.message_count + (not failed))
@@ -266,6 +310,7 @@ class Metrics(Collector):
         """Yield every metric, all of one moment."""
         stats = self._stats()
         with self._lock:
+            self._count_noted()
             families = [
                 series.collect()
                 for series in vars(self).values()

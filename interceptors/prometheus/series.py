@@ -63,18 +63,25 @@ class Histogram:
         self._cells: dict[Labels, _Cell] = {} if labels else {(): _Cell(len(self._bounds))}
 
     def observe(
-        self, value: float, labels: Labels = (), exemplar: Mapping[str, str] | None = None
+        self,
+        value: float,
+        labels: Labels = (),
+        exemplar: Mapping[str, str] | None = None,
+        at: float | None = None,
     ) -> None:
-        """Count a value, 0 or more; negative ones, of clocks set back, count as 0."""
+        """Count a value, 0 or more; negative ones, of clocks set back, count as 0.
+
+        ``at`` is the time of the exemplar in unix seconds, by default now.
+        """
         cell = self._cells.get(labels)
         if cell is None:
             cell = self._cells[labels] = _Cell(len(self._bounds))
         value = max(value, 0.0)
-        at = bisect_left(self._bounds, value)
-        cell.counts[at] += 1
+        bucket = bisect_left(self._bounds, value)
+        cell.counts[bucket] += 1
         cell.total += value
         if exemplar is not None:
-            cell.exemplars[at] = (exemplar, value, time.time())
+            cell.exemplars[bucket] = (exemplar, value, time.time() if at is None else at)
 
     def collect(self) -> Metric:
         """Return the present counts."""

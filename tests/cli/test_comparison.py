@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway_sessions.cli import comparison
 from gateway_sessions.cli.comparison import WORDS, Case, Comparison, Said, first_words
 from gateway_sessions.exchange import SessionTag
 from gateway_sessions.replay import LoggedExchange, LoggedRequest
@@ -34,9 +35,9 @@ def tag(name: str, **more: Any) -> SessionTag:
     return SessionTag(**(fields | more))
 
 
-def compared(a: str, b: str, comparison: Comparison | None = None, start: int = 0) -> Comparison:
+def compared(a: str, b: str, known: Comparison | None = None, start: int = 0) -> Comparison:
     """Compare two ways to put exchanges into sessions, a letter an exchange."""
-    found = comparison or Comparison()
+    found = known or Comparison()
     for second, (one, other) in enumerate(zip(a, b, strict=True), start):
         found.add(exchange(second), tag(one), tag(other))
     return found
@@ -136,6 +137,14 @@ class TestMemory:
 
     def test_ends_of_unknown_sessions_do_not_matter(self) -> None:
         Comparison().ended(0, "never seen")
+
+    def test_reasons_are_kept_once_and_not_without_end(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(comparison, "_REASONS", 10)
+        found = compared("abcdefghijklmnop", "x" * 16)
+        assert len(found._reasons) <= 10
+        assert len(found.partings) == 15
 
     def test_a_long_log_leaves_little(self) -> None:
         found = Comparison()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ from typing import Any
 import pytest
 
 from gateway_sessions.cli.root import run as run_here
-from tests.cli.helpers import COMMAND, environment, run, run_watched
+from gateway_sessions.config.inert import is_inert
+from tests.cli.helpers import COMMAND, INSTALLED, environment, run, run_watched
 
 Json = dict[str, Any]
 
@@ -116,11 +119,31 @@ def test_explanations_are_in_words(tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert lines[0].startswith("r1  sess_")
     assert lines[0].endswith("  first (by new, confidence 0.9)")
-    assert lines[1].startswith("    a first request")
-    assert [line.split()[:2] for line in lines if line.endswith(lines[1].strip())][-1][1] == "yes"
+    assert lines[1].startswith("    decided by the rule new: a first request")
+    assert lines[2] == "    asked before it:"
+    second = next(number for number, line in enumerate(lines) if line.startswith("r2  sess_"))
+    assert lines[second + 1].startswith("    decided by the rule prefix: the history ends with")
+    assert "      explicit     the client names no session" in lines[second:]
     assert lines[-1] == (
         "r4  no session: not a request for a conversation, or its body can not be read"
     )
+
+
+def test_single_sessions_and_requests_can_be_looked_at(tmp_path: Path) -> None:
+    stdin = log(FIRST, SECOND, OTHER)
+    session = verdicts(run("detect", cwd=tmp_path, stdin=stdin).stdout)[0]["session_id"]
+    by_session = run("detect", "--only", session, cwd=tmp_path, stdin=stdin)
+    assert [v["request_id"] for v in verdicts(by_session.stdout)] == ["r1", "r2"]
+    by_request = run("detect", "--explain", "--only", "r3", cwd=tmp_path, stdin=stdin)
+    assert [line[:2] for line in by_request.stdout.splitlines() if line[0] != " "] == ["r3"]
+    assert (by_session.returncode, by_request.returncode) == (0, 0)
+
+
+def test_an_id_that_is_not_there_is_named(tmp_path: Path) -> None:
+    done = run("detect", "--only", "r1", "--only", "r9", cwd=tmp_path, stdin=log(FIRST))
+    assert [v["request_id"] for v in verdicts(done.stdout)] == ["r1"]
+    assert done.stderr == "No session and no request of the log has the id r9.\n"
+    assert done.returncode == 1
 
 
 def test_explanations_can_be_json(tmp_path: Path) -> None:
@@ -196,6 +219,131 @@ def test_a_file_that_can_not_be_read_is_a_sentence(
 ) -> None:
     assert run_here(["detect", name]) == 2
     assert capsys.readouterr() == ("", f"Error: {name} can not be read: {reason}.\n")
+
+
+SPEND = {
+    "request_id": "r1",
+    "call_type": "acompletion",
+    "api_key": "88dc28d0f030c55ed4ab77ed8faf098196cb1c05df778539800c9f1243fe6b4b",
+    "startTime": "2026-01-01 00:01:00",
+    "endTime": "2026-01-01 00:01:02",
+    "proxy_server_request": json.dumps(FIRST["request"]["body"]),
+    "response": json.dumps(FIRST["response"]["body"]),
+}
+
+
+def test_logs_of_other_programs_are_read(tmp_path: Path) -> None:
+    second = SPEND | {
+        "request_id": "r2",
+        "startTime": "2026-01-01 00:02:00",
+        "endTime": "2026-01-01 00:02:01",
+        "proxy_server_request": json.dumps(SECOND["request"]["body"]),
+    }
+    with (tmp_path / "spend.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, list(SPEND))
+        table.writeheader()
+        table.writerows([second, SPEND])
+    done = run("detect", "spend.csv", cwd=tmp_path)
+    assert [(v["request_id"], v["relation"]) for v in verdicts(done.stdout)] == [
+        ("r1", "first"),
+        ("r2", "continue"),
+    ]
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_log_without_prompts_says_how_to_get_them(tmp_path: Path) -> None:
+    empty = SPEND | {"proxy_server_request": "{}", "response": "{}"}
+    done = run("detect", cwd=tmp_path, stdin=log(empty))
+    assert verdicts(done.stdout)[0]["session_id"] is None
+    assert done.stderr == (
+        "Note: 1 of 1 exchanges hold no prompt, and get no session: LiteLLM keeps prompts only"
+        " with general_settings.store_prompts_in_spend_logs: true, and without"
+        " litellm_settings.turn_off_message_logging.\n"
+    )
+    assert done.returncode == 1
+
+
+def test_the_format_can_be_forced(tmp_path: Path) -> None:
+    done = run("detect", "--format", "litellm", cwd=tmp_path, stdin=log(FIRST))
+    assert done.stderr == (
+        "Error: standard input, line 1: not a row of LiteLLM's spend logs; each needs a"
+        " startTime.\n"
+    )
+    assert done.returncode == 2
+
+
+class TestCompare:
+    @pytest.fixture(autouse=True)
+    def _configurations(self, tmp_path: Path) -> None:
+        (tmp_path / "now.yaml").write_text("session:\n  session_ttl_seconds: 3600\n")
+        (tmp_path / "short.yaml").write_text("session:\n  session_ttl_seconds: 30\n")
+
+    def compare(self, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        stdin = log(FIRST, SECOND, OTHER)
+        return run("detect", "--compare", *arguments, cwd=tmp_path, stdin=stdin)
+
+    def test_equal_sessions_are_no_problem(self, tmp_path: Path) -> None:
+        done = self.compare(tmp_path, "now.yaml", "now.yaml")
+        assert done.stdout.splitlines() == [
+            "3 exchanges with a session.",
+            "  A  2 sessions  now.yaml",
+            "  B  2 sessions  now.yaml",
+            "Both find the same sessions.",
+        ]
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_what_would_split_is_shown(self, tmp_path: Path) -> None:
+        done = self.compare(tmp_path, "now.yaml", "short.yaml")
+        assert "  B  3 sessions  short.yaml" in done.stdout
+        assert "2 exchanges (66.7%) are with others in B than in A" in done.stdout
+        assert "Split in B:" in done.stdout
+        assert "“How long do I boil an egg?”" in done.stdout
+        assert "        B: first (by new), the session it continues has expired" in done.stdout
+        assert (done.returncode, done.stderr) == (1, "")
+
+    def test_the_other_way_round_it_would_merge(self, tmp_path: Path) -> None:
+        done = self.compare(tmp_path, "short.yaml", "now.yaml", "--json")
+        report = json.loads(done.stdout)
+        assert (report["merged"]["count"], report["split"]["count"]) == (1, 0)
+        (case,) = report["merged"]["cases"]
+        assert [part["request_id"] for part in case["parts"]] == ["r1", "r2"]
+        assert done.returncode == 1
+
+    def test_settings_hold_for_both(self, tmp_path: Path) -> None:
+        setting = ("--set", "session.session_ttl_seconds=20")
+        assert self.compare(tmp_path, "now.yaml", "short.yaml", *setting).returncode == 0
+
+    def test_a_setting_without_effect_is_named(self, tmp_path: Path) -> None:
+        text = "server: {workers: 3}\nsession: {min_messages_for_new_session: 9}\n"
+        (tmp_path / "inert.yaml").write_text(text)
+        done = self.compare(tmp_path, "now.yaml", "inert.yaml")
+        named = ["session.min_messages_for_new_session"] if _is_inert() else []
+        assert re.findall(r"(?<=: )[\w.]+(?= has no effect)", done.stderr) == named
+
+    @pytest.mark.parametrize("more", [("--explain",), ("--only", "x"), ("--config", "now.yaml")])
+    def test_it_is_a_mode_of_its_own(self, tmp_path: Path, more: tuple[str, ...]) -> None:
+        done = self.compare(tmp_path, "now.yaml", "now.yaml", *more)
+        assert done.stderr.splitlines()[-1] == (
+            "Error: --compare goes without --config, --explain and --only."
+        )
+        assert done.returncode == 2
+
+    def test_a_configuration_that_is_wrong_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "bad.yaml").write_text("session: {ttl: 3}\n")
+        done = self.compare(tmp_path, "now.yaml", "bad.yaml")
+        assert done.stderr.startswith("Error: bad.yaml")
+        assert (done.returncode, done.stdout) == (2, "")
+
+
+def _is_inert() -> bool:
+    return is_inert("session.min_messages_for_new_session")
+
+
+def test_the_installed_command_does_the_same(tmp_path: Path) -> None:
+    (tmp_path / "page.har").write_text(json.dumps({"log": {"entries": []}}))
+    (tmp_path / "a.jsonl").write_text(log(FIRST))
+    done = run("detect", "page.har", "a.jsonl", cwd=tmp_path, command=INSTALLED)
+    assert [v["request_id"] for v in verdicts(done.stdout)] == ["r1"]
 
 
 def test_a_terminal_is_not_waited_for(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_pipe_has_no_known_end() -> None:
 @pytest.mark.parametrize(
     ("total", "shown", "hidden"),
     [
-        (2000, ["25%", "500/2,000 bytes", "1,234 exchanges, 617/s"], []),
+        (2000, ["25%", "0.5/2.0 kB", "1,234 exchanges, 617/s"], []),
         (None, ["500/? bytes", "1,234 exchanges, 617/s"], ["%"]),
     ],
 )

@@ -116,6 +116,14 @@ class TestLists:
         with pytest.raises(UnreadableLog, match=r"^log has no list of entries\.$"):
             places('{"log": {"version": "1.2", "pages": []}}' + " " * 100)
 
+    def test_a_list_is_not_looked_for_forever(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(containers, "LONGEST_START", 1000)
+        monkeypatch.setattr(containers, "CHUNK", 100)
+        archive = json.dumps({"log": {"pages": ["x" * 5000], "entries": []}}, indent=0)
+        stream = io.BytesIO(archive.encode())
+        with pytest.raises(UnreadableLog, match=r"^log has no list of entries\.$"):
+            list(rows(Source(stream, "log")))
+
     def test_an_entry_that_is_too_long_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(containers, "LONGEST_ROW", 1024 * 1024)
         with pytest.raises(UnreadableLog) as raised:
@@ -136,10 +144,12 @@ class TestTables:
         data = f'"id"{separator}"startTime"\n1{separator}2\n'
         assert places(data) == [("log, line 2", {"id": "1", "startTime": "2"})]
 
-    def test_a_record_of_another_length_is_named(self) -> None:
+    def test_a_record_of_another_length_is_named_and_the_next_one_is_read(self) -> None:
+        _, short, good = rows(source("id,startTime\n1,2\n\n1,2,3\n5,6\n"))
         with pytest.raises(UnreadableLog) as raised:
-            places("id,startTime\n1,2\n1,2,3\n")
-        assert str(raised.value) == "log, line 3: 3 columns where the first line names 2."
+            short.values()
+        assert str(raised.value) == "log, line 4: 3 columns where the first line names 2."
+        assert (good.place, good.values()) == ("log, line 5", {"id": "5", "startTime": "6"})
 
     def test_a_quote_that_never_ends_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(containers, "LONGEST_ROW", 1000)

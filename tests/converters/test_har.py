@@ -111,7 +111,7 @@ def test_other_entries_are_left_out_and_counted(others: Json) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [{"mimeType": "text/event-stream"}, {"text": ""}, {"text": "%%%", "encoding": "base64"}],
+    [{"mimeType": "text/event-stream"}, {"text": ""}, {"text": "abcde", "encoding": "base64"}],
 )
 def test_a_body_that_the_browser_did_not_keep_is_noted(content: Json) -> None:
     notes = Notes()

@@ -161,6 +161,29 @@ def test_events_of_a_stream_are_put_together() -> None:
         assert message.parts == (Text("Nine."),)
 
 
+def test_events_of_responses_are_put_together() -> None:
+    events = [{"type": "response.created", "response": {}}]
+    events.append({"type": "response.completed", "response": RESPONSE})
+    for path in (RESPONSES, CHAT):
+        (message,) = replied(events, path).messages
+        assert (
+            digest_parts(message.role, message.parts).links
+            == digest_parts(ASSISTANT, SAID.parts).links
+        )
+
+
+def test_arguments_that_are_no_json_stay_as_they_are() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{broken"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    (said,) = replied({"choices": [{"message": message}]}, RESPONSES).messages
+    assert said.parts == (ToolCall("c", "f", "{broken"),)
+
+
+@pytest.mark.parametrize("answer", [{"type": "message", "content": 5}, {"choices": 5}])
+def test_what_can_not_be_read_is_no_answer_elsewhere(answer: Any) -> None:
+    assert reply_body(answer, dialect(RESPONSES)) is NOTHING
+
+
 def test_a_stream_that_broke_off_is_no_answer_elsewhere() -> None:
     assert reply_body(CHAT_CHUNKS[:2], dialect(MESSAGES)) is NOTHING
 

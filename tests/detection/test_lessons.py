@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gateway_sessions.testing import ChatClient, Desk, assistant, tool_call, tool_result, user
+from tests.detection.responding import Responder, output
+from tests.traffic import House, asked, head, tag
 
 LONG = "The quick brown fox jumps over the lazy dog and then reads a book about foxes."
 
@@ -248,3 +252,74 @@ class TestSplits:
         b = client.ask("more", "Yes?").session_id
         del client.headers["x-session-id"]
         assert client.ask("and more").session_id == a == b
+
+    def test_compaction(self) -> None:
+        client = Desk().client()
+        sessions = [
+            client.ask("Tell me about foxes.", LONG).session_id,
+            client.ask("Summarise our conversation.", f"We spoke of foxes: {LONG}").session_id,
+        ]
+        client.history = []
+        sessions.append(client.ask(f"Summary: We spoke of foxes: {LONG}", "Go on.").session_id)
+        sessions.append(client.ask("And dogs?").session_id)
+        assert len(set(sessions)) == 1
+
+
+class TestResponses:
+    def test_streaming_and_the_id_of_the_reply(self) -> None:
+        talk = Responder(Desk(), stream=True)
+        first = talk.ask("hi", "resp_1", "Hello!")
+        second = talk.ask("more", "resp_2", previous_response_id="resp_1")
+        assert second.session_id == first.session_id
+
+    @pytest.mark.parametrize("blocks", [False, True])
+    def test_input_as_text_and_then_as_a_list(self, blocks: bool) -> None:
+        talk = Responder(Desk())
+        first = talk.ask("hi", "resp_1", "Hello!")
+        said = [{"type": "input_text", "text": "hi"}] if blocks else "hi"
+        history = [{"role": "user", "content": said}, output("Hello!"), user("more")]
+        second = talk.ask(history, "resp_2")
+        assert (second.session_id, second.relation) == (first.session_id, "continue")
+
+    @pytest.mark.parametrize("kept", [True, False], ids=["kept", "dropped"])
+    def test_reasoning_items(self, kept: bool) -> None:
+        talk = Responder(Desk())
+        reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}
+        sent = talk.send("hi")
+        talk.answer(sent, "resp_1", reasoning, output("Hello!"))
+        history = [user("hi"), *([reasoning] if kept else []), output("Hello!"), user("more")]
+        second = talk.send(history).tag()
+        assert (second.session_id, second.relation) == (sent.session.id, "continue")
+
+    def test_a_conversation(self) -> None:
+        talk = Responder(Desk(), conversation="conv_1")
+        assert talk.ask("hi", "resp_1").session_id == talk.ask("more", "resp_2").session_id
+
+
+class TestNoSession:
+    async def test_token_counts_before_each_turn(self) -> None:
+        house = House()
+        sessions, history = set[str](), list[Any]()
+        for turn in range(3):
+            history.append(f"question {turn}")
+            counting = await house.begin(*history, path="/v1/messages/count_tokens")
+            counting.response_started(200, ())
+            counting.feed(b'{"input_tokens": 3}')
+            counting.finish()
+            found = await house.ask(*history, reply=f"answer {turn}")
+            assert found.relation == ("continue" if turn else "first")
+            sessions.add(found.session_id)
+            history.append(assistant(f"answer {turn}"))
+        assert len(sessions) == 1
+
+    async def test_a_token_count_in_flight_is_no_request_to_repeat(self) -> None:
+        house = House()
+        await house.begin("hi", path="/v1/messages/count_tokens")
+        assert tag(await house.begin("hi")).relation == "first"
+
+    async def test_embeddings_three_times(self) -> None:
+        house = House()
+        for _ in range(3):
+            transit = await house.gateway.begin(head("/v1/embeddings"), asked("hi"))
+            assert transit.exchange.session is None
+        assert house.gateway.stats()["sessions_active"] == 0

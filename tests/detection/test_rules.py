@@ -11,6 +11,7 @@ from gateway_sessions.detection.rules import LADDER
 from gateway_sessions.detection.settings import DetectionSettings, ExplicitSettings
 from gateway_sessions.exchange import SessionTag
 from gateway_sessions.testing import ChatClient, Desk, assistant, tool_call, tool_result, user
+from tests.detection.responding import Responder, output
 
 LONG = "The quick brown fox jumps over the lazy dog and then reads a book about foxes."
 GREETING = assistant("Hello, I am the assistant of this shop. What can I do for you today, please?")
@@ -30,8 +31,10 @@ def test_the_order_is_the_documented_one() -> None:
     documented = [line.split()[0] for line in table[1:]]
     names = [name for name, _ in LADDER]
     assert names == documented
-    known = ["explicit", "reset", "repeat", "prefix", "anchor", "branch", "new"]
-    assert [name for name in names if name in known] == known
+    assert names == [
+        "explicit", "response_id", "reset", "repeat", "subagent", "prefix", "anchor", "branch",
+        "compaction", "side_call", "new",
+    ]  # fmt: skip
 
 
 class TestExplicit:
@@ -110,6 +113,14 @@ class TestExplicit:
         headers = {"x-session-id": "child", "x-parent-session-id": "main"}
         assert desk.client(headers=headers).ask("a task").parent_session_id == first.session_id
 
+    def test_a_client_says_that_it_has_compacted_its_history(self) -> None:
+        talk = client(headers={"x-claude-code-session-id": "1"}, dialect="anthropic")
+        first = talk.ask("hi", "Hello!")
+        talk.history = [user("What was said so far, in a few words."), assistant("I see.")]
+        talk.headers["x-claude-code-context-compacted"] = "true"
+        tag = talk.ask("Go on.")
+        assert (tag.session_id, tag.relation) == (first.session_id, "compaction")
+
     def test_a_child_does_not_join_the_history_it_was_given(self) -> None:
         desk = Desk()
         talk = desk.client()
@@ -136,6 +147,199 @@ class TestExplicit:
         first = talk.ask("hi", "Hello!")
         assert (first.source, first.external_id) == ("new", None)
         assert talk.ask("more").source == "prefix"
+
+
+class TestResponseId:
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_a_chain_of_replies(self, stream: bool) -> None:
+        talk = Responder(Desk(explain=True), stream=stream)
+        first = talk.ask("hi", "resp_1", "Hello!")
+        second = talk.ask("more", "resp_2", previous_response_id="resp_1")
+        third = talk.ask("and more", "resp_3", previous_response_id="resp_2")
+        assert first.session_id == second.session_id == third.session_id
+        assert [tag.relation for tag in (first, second, third)] == ["first", "continue", "continue"]
+        assert (second.source, second.confidence, rule(second)) == (
+            "response_id",
+            1.0,
+            "response_id",
+        )
+
+    def test_equal_words_are_told_apart(self) -> None:
+        desk = Desk()
+        talks = [Responder(desk) for _ in range(3)]
+        first = [talk.ask("hi", f"resp_{n}", "Hello!") for n, talk in enumerate(talks)]
+        assert len({tag.session_id for tag in first}) == 3
+        for number in (2, 0, 1):
+            named = f"resp_{number}"
+            tag = talks[number].ask("more", f"{named}x", previous_response_id=named)
+            assert tag.session_id == first[number].session_id
+
+    def test_an_earlier_reply_is_a_fork(self) -> None:
+        talk = Responder(Desk())
+        first = talk.ask("hi", "resp_1", "Hello!")
+        talk.ask("more", "resp_2", previous_response_id="resp_1")
+        talk.ask("and more", "resp_3", previous_response_id="resp_2")
+        fork = talk.ask("something else", "resp_4", previous_response_id="resp_1")
+        assert (fork.session_id, fork.relation) == (first.session_id, "fork")
+        after = talk.ask("and so on", "resp_5", previous_response_id="resp_4")
+        assert (after.session_id, after.relation) == (first.session_id, "continue")
+
+    def test_the_same_again(self) -> None:
+        talk = Responder(Desk())
+        first = talk.ask("hi", "resp_1", "Hello!")
+        sent = talk.send("more", previous_response_id="resp_1")
+        again = talk.send("more", previous_response_id="resp_1").tag()
+        assert (again.session_id, again.relation) == (first.session_id, "retry")
+        talk.answer(sent, "resp_2", output("Yes."))
+        after = talk.send("more", previous_response_id="resp_1").tag()
+        assert (after.session_id, after.relation) == (first.session_id, "retry")
+
+    def test_an_answered_request_again(self) -> None:
+        talk = Responder(Desk())
+        talk.ask("hi", "resp_1", "Hello!")
+        talk.ask("more", "resp_2", previous_response_id="resp_1")
+        again = talk.ask("more", "resp_3", "Otherwise.", previous_response_id="resp_1")
+        assert again.relation == "regenerate"
+        after = talk.ask("on", "resp_4", previous_response_id="resp_3")
+        assert (after.session_id, after.relation) == (again.session_id, "continue")
+
+    def test_the_whole_history_follows_a_chain(self) -> None:
+        talk = Responder(Desk())
+        first = talk.ask("hi", "resp_1", "Hello!")
+        history = [user("hi"), output("Hello!"), user("more")]
+        tag = talk.ask(history, "resp_2", "Yes.")
+        assert (tag.session_id, tag.relation) == (first.session_id, "continue")
+        assert talk.ask("on", "resp_3", previous_response_id="resp_2").relation == "continue"
+
+    @pytest.mark.parametrize("named", ["resp_9", "", 7, None, ["resp_1"]])
+    def test_a_reply_that_nobody_knows(self, named: Any) -> None:
+        talk = Responder(Desk(explain=True))
+        first = talk.ask("hi", "resp_1", "Hello!")
+        tag = talk.ask("more", "resp_2", previous_response_id=named)
+        assert (tag.relation, tag.source) == ("first", "new")
+        assert tag.session_id != first.session_id
+        notes = {step["rule"]: step["because"] for step in tag.explain}
+        assert bool(notes["response_id"]) is (named == "resp_9")
+
+    def test_another_tenants_reply(self) -> None:
+        desk = Desk()
+        first = Responder(desk, "a").ask("hi", "resp_1", "Hello!")
+        tag = Responder(desk, "b").ask("more", "resp_2", previous_response_id="resp_1")
+        assert (tag.relation, tag.session_id != first.session_id) == ("first", True)
+
+    def test_another_end_users_reply(self) -> None:
+        desk = Desk()
+        first = Responder(desk, user="alice").ask("hi", "resp_1", "Hello!")
+        tag = Responder(desk, user="bob").ask("more", "resp_2", previous_response_id="resp_1")
+        assert tag.session_id != first.session_id
+
+    def test_a_session_that_has_expired(self) -> None:
+        desk = Desk(DetectionSettings(session_ttl_seconds=60))
+        talk = Responder(desk)
+        first = talk.ask("hi", "resp_1", "Hello!")
+        desk.clock.advance(62)
+        tag = talk.ask("more", "resp_2", previous_response_id="resp_1")
+        assert tag.session_id != first.session_id
+        assert tag.previous_session_id == first.session_id
+
+    @pytest.mark.parametrize("cut", [1, 3])
+    def test_a_reply_that_broke_off(self, cut: int) -> None:
+        talk = Responder(Desk())
+        sent = talk.send("hi")
+        talk.answer(sent, "resp_1", output("Hello!"), stream=True, cut=cut)
+        tag = talk.ask("more", "resp_2", previous_response_id="resp_1")
+        assert tag.session_id == sent.session.id
+
+    def test_a_reply_that_is_still_being_made(self) -> None:
+        talk = Responder(Desk())
+        sent = talk.send("hi", background=True)
+        talk.answer(sent, "resp_1", output("Hello!"), stream=True, cut=8)
+        assert talk.ask("more", "resp_2", previous_response_id="resp_1").session_id == (
+            sent.session.id
+        )
+
+    def test_a_reply_that_ended_before_it_said_anything(self) -> None:
+        talk = Responder(Desk())
+        sent = talk.send("hi")
+        talk.answer(sent, "resp_1", {"type": "reasoning", "id": "rs_1", "summary": []})
+        tag = talk.ask("Go on.", "resp_2", previous_response_id="resp_1")
+        assert (tag.session_id, tag.source) == (sent.session.id, "response_id")
+
+    def test_tool_results_alone(self) -> None:
+        talk = Responder(Desk())
+        sent = talk.send("Weather?")
+        call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "f",
+                "arguments": "{}"}  # fmt: skip
+        talk.answer(sent, "resp_1", call)
+        result = {"type": "function_call_output", "call_id": "call_1", "output": "It rains."}
+        tag = talk.ask([result], "resp_2", previous_response_id="resp_1")
+        assert (tag.session_id, tag.relation) == (sent.session.id, "continue")
+
+    def test_an_explicit_id_comes_first(self) -> None:
+        talk = Responder(Desk())
+        first = talk.ask("hi", "resp_1", "Hello!")
+        tag = talk.ask("more", "resp_2", previous_response_id="resp_1", conversation="conv_1")
+        assert (tag.source, tag.external_id) == ("explicit", "conv_1")
+        assert tag.session_id != first.session_id
+
+    @pytest.mark.parametrize("within", ["diagnostics", "thread"])
+    def test_the_id_of_anthropics_reply(self, within: str) -> None:
+        desk = Desk()
+        first = desk.client(dialect="anthropic").ask("hi", "Hello!")
+        sent = desk.client(dialect="anthropic").send(
+            [user("more")], **{within: {"previous_message_id": "msg_1"}}
+        )
+        assert (sent.tag.session_id, sent.tag.source) == (first.session_id, "response_id")
+
+    def test_a_reset_phrase_does_not_count_against_it(self) -> None:
+        talk = Responder(Desk())
+        first = talk.ask("hi", "resp_1", "Hello!")
+        tag = talk.ask("Start over!", "resp_2", previous_response_id="resp_1")
+        assert tag.session_id == first.session_id
+
+
+class TestConversationId:
+    @pytest.mark.parametrize("named", ["conv_1", {"id": "conv_1"}], ids=["text", "object"])
+    def test_every_turn_names_it(self, named: Any) -> None:
+        talk = Responder(Desk(), conversation=named)
+        tags = [talk.ask(said, f"resp_{n}") for n, said in enumerate(["hi", "more", "on"])]
+        assert len({tag.session_id for tag in tags}) == 1
+        assert [tag.relation for tag in tags] == ["first", "continue", "continue"]
+        assert {(tag.source, tag.external_id) for tag in tags} == {("explicit", "conv_1")}
+
+    def test_the_text_and_the_object_are_one(self) -> None:
+        talk = Responder(Desk())
+        first = talk.ask("hi", "resp_1", conversation="conv_1")
+        assert talk.ask("on", "resp_2", conversation={"id": "conv_1"}).session_id == (
+            first.session_id
+        )
+
+    def test_the_same_words_twice_are_two_turns(self) -> None:
+        talk = Responder(Desk(), conversation="conv_1")
+        tags = [talk.ask("next", f"resp_{n}") for n in range(3)]
+        assert [tag.relation for tag in tags] == ["first", "continue", "continue"]
+
+    def test_the_same_request_while_it_is_answered(self) -> None:
+        talk = Responder(Desk(), conversation="conv_1")
+        talk.ask("hi", "resp_1")
+        talk.send("more")
+        assert talk.send("more").tag().relation == "retry"
+
+    def test_of_another_tenant(self) -> None:
+        desk = Desk()
+        a, b = (Responder(desk, key, conversation="conv_1").ask("hi", "resp_1") for key in "ab")
+        assert a.session_id != b.session_id
+
+    def test_two_conversations(self) -> None:
+        desk = Desk()
+        a, b = (Responder(desk, conversation=name).ask("hi", name) for name in ("c1", "c2"))
+        assert a.session_id != b.session_id
+
+    def test_a_reply_within_it_can_be_named(self) -> None:
+        talk = Responder(Desk())
+        first = talk.ask("hi", "resp_1", conversation="conv_1")
+        tag = talk.ask("more", "resp_2", previous_response_id="resp_1")
+        assert (tag.session_id, tag.source) == (first.session_id, "response_id")
 
 
 class TestReset:

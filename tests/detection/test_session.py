@@ -39,6 +39,19 @@ class TestAnswer:
         assert made.head == 2
         assert made.exchanges == 1
 
+    def test_what_is_known_is_never_thought_unknown(self) -> None:
+        state, head, anchor, last, pending, failed, explicit, other = (
+            Random(number).getrandbits(64) for number in range(8)
+        )
+        made = after((state, head, anchor, last))
+        made.take(pending, NOW, 1)
+        made.fail(failed, NOW)
+        made.explicit_key = explicit
+        for key in (state, head, anchor, last, pending, failed, explicit):
+            assert made.knows(key)
+            assert made.may_know(key)
+        assert not made.may_know(other)
+
     def test_requests_heads_and_anchors_are_told_apart(self) -> None:
         made = after((1, 2, 3, 4))
         assert [made.answered(key) for key in (1, 2, 3)] == [True, False, False]

@@ -223,6 +223,11 @@ class TestLineage:
         assert SignalReader().read(main, {}) == Explicit("codex", "root", "thread-id")
         assert SignalReader().read(child, {}) == Explicit("codex", "thread-2", "thread-id", "root")
 
+    def test_threads_of_codex_name_their_parent_in_the_metadata_too(self) -> None:
+        metadata = json.dumps({"thread_source": "subagent", "parent_thread_id": "root"})
+        child = {"user-agent": CODEX, "thread-id": "thread-2", "x-codex-turn-metadata": metadata}
+        assert SignalReader().read(child, {}) == Explicit("codex", "thread-2", "thread-id", "root")
+
     @pytest.mark.parametrize("where", ["header", "body"])
     def test_agents_of_claude_code_are_sessions_below_the_shared_one(self, where: str) -> None:
         headers = {"x-claude-code-session-id": ID} if where == "header" else {}

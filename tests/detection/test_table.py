@@ -33,6 +33,12 @@ def test_the_whole_range_of_keys_and_numbers(edge: int, number: int) -> None:
     assert filled.find(edge) == [number]
 
 
+def test_the_key_that_stands_for_none_leads_nowhere() -> None:
+    filled = table()
+    filled.add(0, 7)
+    assert filled.find(0) == []
+
+
 def test_several_numbers_under_a_key() -> None:
     filled = table()
     for number in (1, 2, 1, 3):
@@ -47,7 +53,7 @@ def test_the_oldest_number_gives_way() -> None:
     assert sorted(filled.find(SHARD + 1)) == list(range(3, MOST + 3))
 
 
-def test_keys_that_fall_on_the_same_place() -> None:
+def test_keys_that_look_much_alike() -> None:
     filled = table()
     keys = [SHARD + 5040 * number for number in range(12)]
     for number, each in enumerate(keys):
@@ -73,7 +79,6 @@ def test_dead_entries_are_dropped_and_live_ones_stay() -> None:
 
 
 def test_who_is_oldest_is_remembered_when_it_grows() -> None:
-    """Also where the entries of a key run over the end of the array."""
     for start in range(32):
         filled = table()
         shared = SHARD + start
@@ -103,7 +108,7 @@ class TestDiscard:
         filled.discard(SHARD + 2, 1)
         assert filled.find(SHARD + 1) == [1]
 
-    def test_what_was_pushed_past_the_gap_is_still_found(self) -> None:
+    def test_neighbours_are_still_found(self) -> None:
         for start in range(24):
             filled = table()
             keys = [SHARD + start + 5040 * number for number in range(4)]

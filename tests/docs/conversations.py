@@ -1,11 +1,11 @@
-"""Runs the conversations of docs/how-detection-works.md.
+r"""Runs the conversations of docs/how-detection-works.md.
 
 ``NAME (DIRECTIVES): TEXT -> SESSION RELATION SOURCE`` is a request of a client; an indented line
 after it is its reply, or ``(fails)``, or ``(calls TOOL) TEXT`` for a call with that argument.
-``\\n`` in a text is a line end.  Directives, with commas between: ``key X``, ``system TEXT``, ``model X``, ``HEADER VALUE`` for
-headers that begin with ``x-``; ``wiped`` and ``last N`` cut the history, ``back N`` takes turns
-away, ``spaces`` rewrites its white space, ``invents TEXT`` puts a reply into it that nobody gave,
-``result`` sends the text as the result of the pending tool call.
+``\n`` in a text is a line end.  Directives, with commas between: ``key X``, ``system TEXT``,
+``model X``, ``HEADER VALUE`` for headers that begin with ``x-``; ``wiped`` and ``last N`` cut the
+history, ``back N`` takes turns away, ``spaces`` rewrites its white space, ``invents TEXT`` puts a
+reply into it that nobody gave, ``result`` sends the text as the result of the pending tool call.
 """
 
 from __future__ import annotations

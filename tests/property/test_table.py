@@ -11,10 +11,10 @@ from gateway_sessions.detection.table import FingerprintTable
 from tests.property.strategies import quick
 
 SHARD = 5 << 54
-"""All keys meet in one small part of the table, where they push each other around."""
+"""All keys meet in one small part of the table, where the bytes of one may run into another's."""
 KEYS = st.one_of(
     st.integers(SHARD, SHARD + 40),
-    st.integers(0, 12).map(lambda n: SHARD + 15 + 720_720 * n),  # one place in arrays of any size
+    st.integers(0, 12).map(lambda n: SHARD + 15 + 720_720 * n),
     st.sampled_from([1, 2**64 - 1]),
 )
 STEPS = st.lists(

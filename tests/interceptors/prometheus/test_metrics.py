@@ -24,7 +24,7 @@ from gateway_sessions import (
 )
 from interceptors.prometheus import metrics as module
 from interceptors.prometheus.metrics import Metrics, Rate
-from tests.interceptors.exchanges import TAG, context, exchange, response
+from tests.interceptors.exchanges import STARTED_AT, TAG, context, exchange, response
 
 
 class Clock:
@@ -243,3 +243,18 @@ def test_an_exchange_costs_microseconds(counting: Counting) -> None:
         best = min(best, time.thread_time() - started)
     # About 4 µs where nothing else runs; the rest is for coverage tracing and slow machines.
     assert best / 100 < 150e-6
+
+
+def test_a_batch_is_counted_without_a_scrape(counting: Counting) -> None:
+    for _ in range(module.BATCH - 1):
+        counting.telemetry.emit(SessionStarted("sess_1", "expired"))
+    assert counting.metrics.started.collect().samples == []
+    counting.telemetry.emit(SessionStarted("sess_1", "expired"))
+    assert [sample.value for sample in counting.metrics.started.collect().samples] == [module.BATCH]
+
+
+def test_an_exemplar_has_the_time_of_its_exchange(counting: Counting) -> None:
+    counting.metrics.exchange(exchange())
+    samples = [sample for metric in counting.metrics.collect() for sample in metric.samples]
+    times = {sample.exemplar.timestamp for sample in samples if sample.exemplar}
+    assert times == {STARTED_AT + 1.2505}

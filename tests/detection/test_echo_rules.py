@@ -1,0 +1,695 @@
+"""Sub-agents, compaction and side calls: what the rules that go by quoted text say."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from gateway_sessions.detection.echo_rules import MOMENT_SECONDS, is_summarising, summary_in
+from gateway_sessions.detection.settings import DetectionSettings
+from gateway_sessions.detection.turns import FRESH_SECONDS
+from gateway_sessions.exchange import SessionTag
+from gateway_sessions.testing import (
+    ChatClient,
+    Desk,
+    Json,
+    ManualClock,
+    Sent,
+    assistant,
+    tool_call,
+    tool_result,
+    user,
+)
+
+TASK = "Find every place where the configuration is read and list them with their line numbers."
+OTHER_TASK = "Write a test for the parser that covers nested lists of more than three levels."
+CHILD = "You are a worker. Do your task and report."
+
+
+def agent(desk: Desk, **options: Any) -> ChatClient:
+    """Return a client with instructions of its own, as agents have."""
+    return desk.client(**{"system": "You are the lead. Give work away.", **options})
+
+
+def child(desk: Desk, **options: Any) -> ChatClient:
+    return desk.client(**{"system": CHILD, **options})
+
+
+def giving(*given: str, name: str = "task") -> Json:
+    """Return an answer that gives tasks away."""
+    made = [
+        {
+            "id": f"call_{n}_{len(text)}",
+            "type": "function",
+            "function": {"name": name, "arguments": json.dumps({"prompt": text, "kind": "worker"})},
+        }
+        for n, text in enumerate(given)
+    ]
+    return {"role": "assistant", "content": None, "tool_calls": made}
+
+
+def results(answer: Json, text: str = "Done.") -> list[Json]:
+    return [tool_result(call["id"], text) for call in answer["tool_calls"]]
+
+
+class TestSubagent:
+    def test_it_opens_with_the_task(self) -> None:
+        desk = Desk(explain=True)
+        parent = agent(desk).ask("Tidy up the project.", giving(TASK))
+        found = child(desk).send([user(TASK)]).tag
+        assert (found.relation, found.source) == ("subagent", "echo")
+        assert found.session_id != parent.session_id
+        assert found.parent_session_id == found.root_session_id == parent.session_id
+        assert found.explain[-1]["rule"] == "subagent"
+        assert found.confidence == 0.95
+
+    def test_the_task_is_wrapped(self) -> None:
+        desk = Desk()
+        parent = agent(desk).ask("Tidy up the project.", giving(TASK))
+        wrapped = f"<context>\nToday is Monday.\n</context>\n\n{TASK}\n\nReport in three sentences."
+        found = child(desk).send([user(wrapped)]).tag
+        assert (found.relation, found.parent_session_id) == ("subagent", parent.session_id)
+        assert 0.6 < found.confidence < 0.9
+
+    def test_a_short_task_in_much_other_text_is_none(self) -> None:
+        desk = Desk()
+        agent(desk).ask("Tidy up the project.", giving(TASK))
+        around = "This is about something else, which happens to be long. " * 4
+        found = child(desk).send([user(f"{around}{TASK} {around}")]).tag
+        assert (found.relation, found.parent_session_id) == ("first", None)
+
+    def test_a_long_task_is_known_in_any_text(self) -> None:
+        desk = Desk()
+        task = f"{TASK} {OTHER_TASK} {TASK.upper()}"
+        parent = agent(desk).ask("Tidy up the project.", giving(task))
+        rules = "Rules of the house are many and they go on and on and on. " * 30
+        found = child(desk).send([user(rules + task)]).tag
+        assert found.parent_session_id == parent.session_id
+
+    def test_half_a_task_is_none(self) -> None:
+        desk = Desk()
+        agent(desk).ask("Tidy up the project.", giving(TASK))
+        assert child(desk).send([user(TASK[: len(TASK) // 2])]).tag.relation == "first"
+
+    def test_most_of_a_long_task_is_none(self) -> None:
+        desk = Desk()
+        task = " ".join([TASK, OTHER_TASK, HISTORY[0], SUMMARY, PROMPT, REPLY])
+        agent(desk).ask("Tidy up the project.", giving(task))
+        assert child(desk).send([user(task[:-40])]).tag.relation == "first"
+
+    def test_tiny_arguments_are_no_tasks(self) -> None:
+        desk = Desk()
+        agent(desk).ask("Where is it?", giving("main.py"))
+        assert child(desk).send([user("main.py")]).tag.relation == "first"
+
+    def test_another_dialect(self) -> None:
+        desk = Desk()
+        parent = agent(desk).ask("Tidy up the project.", giving(TASK))
+        found = child(desk, dialect="anthropic").send([user(TASK)]).tag
+        assert found.parent_session_id == parent.session_id
+
+    def test_an_heir_with_a_copy_of_the_history(self) -> None:
+        desk = Desk()
+        lead = agent(desk)
+        first = lead.ask("Tidy up the project.", "Shall I begin with the parser?")
+        lead.ask("Yes.", giving(TASK))
+        heir = child(desk)
+        heir.history = lead.history[:3]
+        found = heir.ask(TASK, "I found two places.")
+        assert (found.relation, found.parent_session_id) == ("subagent", first.session_id)
+        assert found.session_id != first.session_id
+        assert heir.ask("Anything else?").session_id == found.session_id
+        assert lead.ask(results(lead.history[-1])).session_id == first.session_id
+
+    def test_the_parents_own_way_on_is_no_child(self) -> None:
+        desk = Desk()
+        lead = agent(desk)
+        first = lead.ask("Tidy up the project.", giving(TASK))
+        for said in ([*results(lead.history[-1]), user(TASK)], [user(TASK)]):
+            tag = lead.send([*lead.history, *said]).tag
+            assert tag.session_id == first.session_id
+            assert tag.relation != "subagent"
+
+    def test_the_parent_types_the_task_under_instructions_with_a_clock(self) -> None:
+        desk = Desk()
+        lead = agent(desk)
+        first = lead.ask("Tidy up the project.", giving(TASK))
+        lead.system = "You are the lead. Give work away. It is 10:01."
+        tag = lead.send([*lead.history, user(TASK)]).tag
+        assert (tag.session_id, tag.relation) == (first.session_id, "continue")
+
+    def test_the_parent_repeats_the_task_on_a_shortened_history(self) -> None:
+        desk = Desk()
+        lead = agent(desk)
+        lead.ask("Hello, who are you and what can you do for me?", "I am the lead of this project.")
+        first = lead.ask("Tidy up the project.", giving(TASK))
+        tag = lead.send([*lead.history[2:], *results(lead.history[-1]), user(TASK)]).tag
+        assert (tag.session_id, tag.relation) == (first.session_id, "continue")
+
+    def test_twins_take_one_call_each(self) -> None:
+        desk = Desk()
+        leads = [agent(desk).ask(f"Tidy up project {n}.", giving(TASK)) for n in range(2)]
+        found = [child(desk).send([user(TASK)]).tag for _ in leads]
+        assert [tag.parent_session_id for tag in found] == [lead.session_id for lead in leads]
+        assert len({tag.session_id for tag in found}) == 2
+
+    def test_two_calls_of_one_session(self) -> None:
+        desk = Desk()
+        parent = agent(desk).ask("Tidy up the project.", giving(TASK, OTHER_TASK))
+        found = [child(desk).send([user(text)]).tag for text in (OTHER_TASK, TASK)]
+        assert {tag.parent_session_id for tag in found} == {parent.session_id}
+        assert len({tag.session_id for tag in found}) == 2
+
+    def test_the_closest_of_two_tasks(self) -> None:
+        desk = Desk()
+        agent(desk).ask("Tidy up the project.", giving(TASK))
+        closer = agent(desk).ask("Tidy it up well.", giving(f"{TASK} {OTHER_TASK}"))
+        found = child(desk).send([user(f"{TASK} {OTHER_TASK}")]).tag
+        assert found.parent_session_id == closer.session_id
+
+    def test_nested(self) -> None:
+        desk = Desk()
+        root = agent(desk).ask("Tidy up the project.", giving(TASK))
+        middle = child(desk).ask(TASK, giving(OTHER_TASK))
+        leaf = child(desk).ask(OTHER_TASK)
+        assert middle.parent_session_id == root.session_id
+        assert leaf.parent_session_id == middle.session_id
+        assert leaf.root_session_id == middle.root_session_id == root.session_id
+
+    def test_the_child_goes_on_as_itself(self) -> None:
+        desk = Desk()
+        lead, worker = agent(desk), child(desk)
+        parent = lead.ask("Tidy up the project.", giving(TASK))
+        first = worker.ask(TASK, tool_call("call_9", "read", {"path": "a.py"}))
+        then = worker.ask(tool_result("call_9", "text"))
+        assert (then.session_id, then.relation) == (first.session_id, "continue")
+        assert then.parent_session_id == parent.session_id
+        back = lead.ask(results(lead.history[-1], "Two places."))
+        assert (back.session_id, back.relation) == (parent.session_id, "continue")
+        assert back.parent_session_id is None
+
+    @pytest.mark.parametrize("outcome", ["failed", "in flight", "answered"])
+    def test_a_retry_stays_the_child(self, outcome: str) -> None:
+        desk = Desk()
+        lead = agent(desk).ask("Tidy up the project.", giving(TASK))
+        worker = child(desk)
+        first = worker.send([user(TASK)])
+        if outcome == "failed":
+            first.fail()
+        else:
+            worker.headers["x-stainless-retry-count"] = "1"
+        if outcome == "answered":
+            first.answer("Done.")
+        again = worker.send([user(TASK)]).tag
+        assert (again.session_id, again.relation) == (first.tag.session_id, "retry")
+        assert again.parent_session_id == lead.session_id
+
+    @pytest.mark.parametrize("other", [{"key": "b"}, {"fields": {"user": "bob"}}])
+    def test_no_parent_in_another_scope(self, other: Json) -> None:
+        desk = Desk()
+        agent(desk).ask("Tidy up the project.", giving(TASK))
+        found = child(desk, **other).send([user(TASK)]).tag
+        assert (found.relation, found.parent_session_id) == ("first", None)
+
+    def test_no_children_once_the_result_is_there(self) -> None:
+        desk = Desk()
+        lead = agent(desk)
+        lead.ask("Tidy up the project.", giving(TASK))
+        lead.send([*lead.history, *results(lead.history[-1])])
+        found = child(desk).send([user(TASK)]).tag
+        assert (found.relation, found.parent_session_id) == ("first", None)
+
+    def test_results_of_another_session_settle_nothing(self) -> None:
+        desk = Desk()
+        parent = agent(desk).ask("Tidy up the project.", giving(TASK))
+        other = agent(desk)
+        other.ask("Tidy up another project.", tool_call("call_7", "read", {"path": "a.py"}))
+        other.ask(tool_result("call_7", "text"))
+        assert child(desk).send([user(TASK)]).tag.parent_session_id == parent.session_id
+
+    def test_a_result_that_quotes_a_task_is_no_child(self) -> None:
+        desk = Desk()
+        agent(desk).ask("Tidy up the project.", giving(TASK))
+        other = agent(desk)
+        first = other.ask("Read the notes.", tool_call("call_7", "read", {"path": "a.py"}))
+        assert other.ask(tool_result("call_7", TASK)).session_id == first.session_id
+
+    def test_a_fork_of_the_parent_at_which_the_task_is_typed(self) -> None:
+        desk = Desk()
+        lead = agent(desk)
+        first = lead.ask("Tidy up the project.", "Shall I begin with the parser?")
+        lead.ask("Yes.", giving(TASK))
+        tag = lead.send([*lead.history[:2], user(TASK)]).tag
+        assert (tag.session_id, tag.relation) == (first.session_id, "fork")
+
+    def test_a_known_conversation_that_quotes_a_task_is_no_child(self) -> None:
+        desk = Desk()
+        agent(desk).ask("Tidy up the project.", giving(TASK))
+        other = desk.client()
+        first = other.ask("hi", "Hello!")
+        tag = other.ask(TASK)
+        assert (tag.session_id, tag.relation) == (first.session_id, "continue")
+
+    def test_an_explicit_id_comes_first(self) -> None:
+        desk = Desk()
+        agent(desk).ask("Tidy up the project.", giving(TASK))
+        found = child(desk, headers={"x-session-id": "1"}).send([user(TASK)]).tag
+        assert (found.relation, found.source) == ("first", "explicit")
+
+    def test_text_that_is_no_argument_makes_no_child(self) -> None:
+        desk = Desk()
+        agent(desk).ask("Tidy up the project.", f"I shall do this: {TASK}")
+        assert child(desk).send([user(TASK)]).tag.relation == "first"
+
+
+ASKS = "Summarise our conversation so that it can go on from your summary."
+SUMMARY = (
+    "The user wants the parser to accept nested lists. We found that the tokenizer drops brackets, "
+    "fixed it in two places and wrote a test. What remains is the documentation of the option."
+)
+HISTORY = ["Let us make the parser accept nested lists.", "Why does the tokenizer drop brackets?"]
+
+
+def compacting(
+    desk: Desk, summary: str = SUMMARY, asks: str = ASKS, **options: Any
+) -> tuple[ChatClient, str]:
+    """Return a client whose session has just been summed up, and that session."""
+    talk = desk.client(**options)
+    for number, asked in enumerate(HISTORY):
+        talk.ask(asked, f"Answer {number}, which says a good deal about lists and brackets.")
+    return talk, talk.ask(asks, summary).session_id
+
+
+class TestCompaction:
+    @pytest.mark.parametrize(
+        "opening",
+        [
+            SUMMARY,
+            f"This session goes on from an earlier one. Summary:\n\n{SUMMARY}",
+            f"<summary>\n{SUMMARY}\n</summary>",
+            f"{SUMMARY}\n\nNow write the documentation.",
+        ],
+        ids=["alone", "introduced", "in tags", "joined with what follows"],
+    )
+    def test_a_history_that_begins_with_the_summary(self, opening: str) -> None:
+        desk = Desk(explain=True)
+        talk, before = compacting(desk)
+        talk.history = []
+        tag = talk.ask(opening, "Gladly. The option is called nested_lists and it is off.")
+        assert (tag.session_id, tag.relation, tag.source) == (before, "compaction", "echo")
+        assert tag.explain[-1]["rule"] == "compaction"
+        assert tag.confidence == 0.85
+        after = talk.ask("Go on.")
+        assert (after.session_id, after.relation) == (before, "continue")
+
+    def test_the_summary_is_marked_in_the_reply(self) -> None:
+        desk = Desk()
+        said = f"<analysis>First I think about it.</analysis>\n<summary>{SUMMARY}</summary>"
+        talk, first = compacting(desk, said)
+        tag = talk.send([user(f"What was said before:\n{SUMMARY}")]).tag
+        assert (tag.session_id, tag.relation) == (first, "compaction")
+
+    def test_while_tasks_are_given_away(self) -> None:
+        desk = Desk()
+        agent(desk).ask("Tidy up the project.", giving(TASK))
+        talk, first = compacting(desk)
+        tag = talk.send([user(SUMMARY)]).tag
+        assert (tag.session_id, tag.relation) == (first, "compaction")
+
+    def test_the_summary_and_a_message_of_its_own(self) -> None:
+        desk = Desk()
+        talk, _ = compacting(desk)
+        tag = talk.send([user(SUMMARY), user("Now write the documentation, please.")]).tag
+        assert tag.relation == "compaction"
+
+    def test_the_summary_in_the_first_of_several_parts(self) -> None:
+        desk = Desk()
+        talk, _ = compacting(desk, dialect="anthropic")
+        tail = "And here are the rules of the house again, in full. " * 60
+        parts = [{"type": "text", "text": text} for text in (SUMMARY, tail)]
+        assert talk.send([{"role": "user", "content": parts}]).tag.relation == "compaction"
+
+    def test_messages_that_were_kept(self) -> None:
+        desk = Desk()
+        talk, first = compacting(desk)
+        kept = [assistant("Ready."), user("Write the documentation."), assistant("How long?")]
+        tag = talk.send([user(SUMMARY), *kept, user("Short.")]).tag
+        assert (tag.session_id, tag.relation) == (first, "compaction")
+
+    def test_replies_of_ours_that_were_kept_lead_back_as_well(self) -> None:
+        desk = Desk()
+        talk, first = compacting(desk)
+        assert talk.send([user(SUMMARY), *talk.history[2:4], user("And?")]).tag.session_id == first
+
+    @pytest.mark.parametrize("other", [{"key": "b"}, {"fields": {"user": "bob"}}])
+    def test_not_with_another_tenants_summary(self, other: Json) -> None:
+        desk = Desk()
+        compacting(desk)
+        tag = desk.client(**other).send([user(SUMMARY)]).tag
+        assert tag.relation == "first"
+
+    def test_an_ordinary_reply_that_is_pasted(self) -> None:
+        desk = Desk()
+        _, first = compacting(desk, asks="What have we done?")
+        tag = desk.client().send([user(f"A colleague wrote this to me: {SUMMARY}")]).tag
+        assert (tag.session_id != first, tag.relation) == (True, "first")
+
+    @pytest.mark.parametrize(
+        "opening",
+        [SUMMARY[: len(SUMMARY) // 2], SUMMARY + "Rules of the house, which are many. " * 30],
+        ids=["half of it", "in much else"],
+    )
+    def test_not_the_summary(self, opening: str) -> None:
+        desk = Desk()
+        compacting(desk)
+        assert desk.client().send([user(opening)]).tag.relation == "first"
+
+    @pytest.mark.parametrize("outcome", ["answered", "in flight"])
+    def test_not_once_the_session_has_gone_on(self, outcome: str) -> None:
+        desk = Desk()
+        talk, _ = compacting(desk)
+        sent = talk.send([*talk.history, user("Thanks.")])
+        if outcome == "answered":
+            sent.answer("You are welcome.")
+        assert desk.client().send([user(SUMMARY)]).tag.relation == "first"
+
+    def test_not_in_a_later_message(self) -> None:
+        desk = Desk()
+        compacting(desk)
+        said = [user("hi there"), assistant("Hello, what can I do for you?"), user(SUMMARY)]
+        assert desk.client().send(said).tag.relation == "first"
+
+    def test_not_in_a_greeting(self) -> None:
+        desk = Desk()
+        _, first = compacting(desk)
+        said = [assistant(f"Welcome back. {SUMMARY}"), user("Go on.")]
+        assert desk.client().send(said).tag.session_id != first
+
+    def test_a_history_that_begins_with_a_task(self) -> None:
+        desk = Desk()
+        compacting(desk)
+        parent = agent(desk).ask("Tidy up the project.", giving(TASK))
+        tag = child(desk).send([user(TASK), assistant("Invented."), user("And?")]).tag
+        assert (tag.relation, tag.session_id != parent.session_id) == ("first", True)
+
+    def test_only_the_newest_summary_of_a_session(self) -> None:
+        desk = Desk()
+        talk, _ = compacting(desk)
+        newer = "Nothing remains to be done but to release it, for which there is a checklist."
+        talk.ask(ASKS, newer)
+        assert desk.client().send([user(SUMMARY)]).tag.relation == "first"
+        assert desk.client().send([user(newer)]).tag.relation == "compaction"
+
+    def test_a_session_that_has_expired(self) -> None:
+        desk = Desk(DetectionSettings(session_ttl_seconds=600))
+        compacting(desk)
+        desk.clock.advance(700)
+        assert desk.client().send([user(SUMMARY)]).tag.relation == "first"
+
+    @pytest.mark.parametrize(
+        "asked",
+        [
+            "Summarize the conversation", "Please write a HANDOFF note", "Create a checkpoint",
+            "x" * 2000 + " Write a summary.", "Eine Zusammenfassung, bitte!", "请总结对话",
+        ],
+    )  # fmt: skip
+    def test_what_asks_for_a_summary(self, asked: str) -> None:
+        assert is_summarising([asked])
+
+    @pytest.mark.parametrize("asked", ["", "What is a monad?", "x" * 500 + "summary" + "x" * 500])
+    def test_what_does_not(self, asked: str) -> None:
+        assert not is_summarising([asked])
+
+    def test_what_is_taken_out_of_a_reply(self) -> None:
+        assert summary_in("<plan>a</plan><summary>b\nand then c</summary> d") == "b\nand then c"
+        assert summary_in("<State_Summary>bcdefghijklmno</State_Summary>") == "bcdefghijklmno"
+        mention = "I put it into <summary>a</summary> as you told me to."
+        assert summary_in(mention) == mention
+        assert summary_in("<summary>b") == "<summary>b"
+        assert summary_in("plain") == "plain"
+
+
+PROMPT = "Which trees keep their leaves in the winter, and why do they?"
+REPLY = "Conifers keep their needles, since wax and a small surface save them from drying out."
+TITLE = "Write a title of at most five words for this conversation."
+
+
+def spoken(desk: Desk, prompt: str = PROMPT, reply: str = REPLY) -> tuple[ChatClient, SessionTag]:
+    """Return a client after one turn, and that turn's tag."""
+    talk = desk.client(system="You are a botanist.")
+    return talk, talk.ask(prompt, reply)
+
+
+def aside(desk: Desk, *texts: str, model: str = "m", **options: Any) -> Sent:
+    """Send a single request with other instructions."""
+    made = desk.client(**{"system": TITLE, **options})
+    return made.send([user(text) for text in texts], model=model)
+
+
+QUOTING = {
+    "labelled": f"User: {PROMPT}\nAssistant: {REPLY}",
+    "in tags": f"<chat_history>\nUSER: {PROMPT}\nASSISTANT: {REPLY}\n</chat_history>",
+    "in lines": f"Suggest three questions.\n\n{PROMPT}\n\n{REPLY}",
+    "in bold": f"**User**: {PROMPT}\n**Assistant**: {REPLY}",
+}
+
+
+class TestSideCall:
+    @pytest.mark.parametrize("text", QUOTING.values(), ids=QUOTING)
+    @pytest.mark.parametrize("model", ["m", "small"])
+    @pytest.mark.parametrize("system", [TITLE, None, "You are a botanist."])
+    def test_prompt_and_reply_are_quoted(self, text: str, model: str, system: str | None) -> None:
+        desk = Desk(explain=True)
+        _, main = spoken(desk)
+        tag = aside(desk, text, model=model, system=system).tag
+        assert (tag.session_id, tag.relation, tag.source) == (main.session_id, "side_call", "echo")
+        assert tag.explain[-1]["rule"] == "side_call"
+        assert tag.confidence == 0.8
+        assert tag.parent_session_id is None
+
+    def test_the_main_conversation_goes_on(self) -> None:
+        desk = Desk()
+        talk, main = spoken(desk)
+        title = aside(desk, QUOTING["labelled"])
+        during = talk.send([*talk.history, user("And in the tropics?")])
+        title.answer("Leaves in winter")
+        during.answer("There most trees do.")
+        assert (during.tag.session_id, during.tag.relation) == (main.session_id, "continue")
+        talk.history += [user("And in the tropics?"), assistant("There most trees do.")]
+        assert talk.ask("Why?").relation == "continue"
+
+    def test_the_head_does_not_move(self) -> None:
+        desk = Desk()
+        talk, main = spoken(desk)
+        title = aside(desk, QUOTING["labelled"])
+        session = title.tracked.session
+        before = session.head, session.last_reply, session.messages
+        title.answer("Leaves in winter")
+        assert (session.head, session.last_reply, session.messages) == before
+        assert session.pending == session.failed == ()
+        assert talk.ask("More?").session_id == main.session_id
+
+    def test_a_side_call_that_goes_on(self) -> None:
+        desk = Desk()
+        _, main = spoken(desk)
+        made = desk.client(system=TITLE)
+        made.ask(QUOTING["labelled"], "Leaves in winter")
+        assert made.ask("Shorter!").session_id == main.session_id
+
+    def test_one_that_fails_leaves_no_trace(self) -> None:
+        desk = Desk()
+        talk, main = spoken(desk)
+        aside(desk, QUOTING["labelled"]).fail()
+        again = aside(desk, QUOTING["labelled"]).tag
+        assert (again.session_id, again.relation) == (main.session_id, "side_call")
+        assert talk.ask("More?").relation == "continue"
+
+    def test_of_a_child_it_has_the_childs_parents(self) -> None:
+        desk = Desk()
+        parent = agent(desk).ask("Tidy up the project.", giving(TASK))
+        worker = child(desk)
+        first = worker.ask(TASK, REPLY)
+        tag = aside(desk, f"User: {TASK}\nAssistant: {REPLY}").tag
+        assert (tag.session_id, tag.relation) == (first.session_id, "side_call")
+        assert tag.parent_session_id == tag.root_session_id == parent.session_id
+
+    @pytest.mark.parametrize("exchanges", [0, 1])
+    def test_the_bare_prompt_to_another_model_while_it_is_answered(self, exchanges: int) -> None:
+        desk = Desk()
+        talk = desk.client(system="You are a botanist.")
+        if exchanges:
+            talk.ask("hi", "Hello!")
+        main = talk.send([*talk.history, user(PROMPT)])
+        tag = aside(desk, PROMPT, model="small").tag
+        assert (tag.session_id, tag.relation) == (main.tag.session_id, "side_call")
+
+    def test_the_bare_prompt_to_another_model_after_the_answer(self) -> None:
+        desk = Desk()
+        spoken(desk)
+        assert aside(desk, PROMPT, model="small").tag.relation == "first"
+
+    @pytest.mark.parametrize(
+        ("exchanges", "system", "relation"),
+        [
+            (1, TITLE, "side_call"),
+            (0, TITLE, "first"),
+            (1, "You are a botanist.", "first"),
+        ],
+        ids=["other instructions", "a first request", "the same instructions"],
+    )
+    def test_the_bare_prompt_to_the_same_model(
+        self, exchanges: int, system: str, relation: str
+    ) -> None:
+        desk = Desk()
+        talk = desk.client(system="You are a botanist.")
+        if exchanges:
+            talk.ask("hi", "Hello!")
+        main = talk.send([*talk.history, user(PROMPT)])
+        tag = aside(desk, PROMPT, system=system).tag
+        assert tag.relation == relation
+        assert (tag.session_id == main.tag.session_id) is (relation == "side_call")
+
+    def test_the_bare_prompt_while_a_first_request_with_tools_is_answered(self) -> None:
+        desk = Desk()
+        tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+        main = desk.client(system="You are a botanist.").send([user(PROMPT)], tools=tools)
+        tag = aside(desk, PROMPT).tag
+        assert (tag.session_id, tag.relation) == (main.tag.session_id, "side_call")
+
+    @pytest.mark.parametrize(("text", "relation"), [("Now?", "side_call"), ("Now? Go!", "first")])
+    def test_a_short_prompt_as_a_message_of_its_own_while_it_is_answered(
+        self, text: str, relation: str
+    ) -> None:
+        desk = Desk()
+        desk.client(system="You are a botanist.").send([user("Now?")])
+        desk.clock.advance(MOMENT_SECONDS + 1)
+        tag = aside(desk, "Is this a new topic?", text, model="small").tag
+        assert tag.relation == relation
+
+    @pytest.mark.parametrize("model", ["m", "small"])
+    def test_a_long_prompt_within_other_words(self, model: str) -> None:
+        desk = Desk()
+        _, main = spoken(desk)
+        desk.clock.advance(MOMENT_SECONDS + 1)
+        tag = aside(desk, f"Is this a new topic?\n{PROMPT}", model=model).tag
+        assert (tag.session_id, tag.relation) == (main.session_id, "side_call")
+
+    def test_a_long_prompt_under_the_same_instructions_to_the_same_model(self) -> None:
+        desk = Desk()
+        spoken(desk)
+        text = f"Is this a new topic?\n{PROMPT}"
+        assert aside(desk, text, system="You are a botanist.").tag.relation == "first"
+
+    @pytest.mark.parametrize("text", ["Hello!", PROMPT])
+    def test_a_reply_in_the_words_of_the_prompt_is_not_quoted_by_the_prompt_alone(
+        self, text: str
+    ) -> None:
+        desk = Desk()
+        first = desk.client().ask(text, text)
+        second = desk.client().ask(text, text)
+        assert (second.session_id != first.session_id, second.relation) == (True, "first")
+
+    def test_short_texts_count_as_whole_lines(self) -> None:
+        desk = Desk()
+        _, main = spoken(desk, "What is 2 + 2?", "It is 4.")
+        tag = aside(desk, "User: What is 2 + 2?\nAssistant: It is 4.").tag
+        assert (tag.session_id, tag.relation) == (main.session_id, "side_call")
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "What is 2 + 2? It is 4.",
+            "User: What is 2 + 2? Tell me.\nAssistant: It is 4.",
+            "User: What is 2 + 2?\nAssistant: It is 4. Really.",
+            "What is 2 + 2?",
+            "It is 4.",
+        ],
+    )
+    def test_short_texts_within_lines_do_not(self, text: str) -> None:
+        desk = Desk()
+        spoken(desk, "What is 2 + 2?", "It is 4.")
+        desk.clock.advance(MOMENT_SECONDS + 1)
+        assert aside(desk, text, model="small").tag.relation == "first"
+
+    def test_a_line_that_begins_with_a_short_text(self) -> None:
+        desk = Desk()
+        prompt = "Which trees keep their leaves in it?"
+        spoken(desk, prompt, "It is 4.")
+        text = f"User: {prompt} And what of firs, which are no such trees?\nAssistant: It is 4."
+        assert aside(desk, text, system="You are a botanist.").tag.relation == "first"
+
+    @pytest.mark.parametrize(("seconds", "relation"), [(0, "side_call"), (1, "first")])
+    def test_a_short_prompt_alone_in_the_moment_of_its_answer(
+        self, seconds: float, relation: str
+    ) -> None:
+        desk = Desk()
+        spoken(desk, "What is 2 + 2?", REPLY)
+        desk.clock.advance(MOMENT_SECONDS + seconds)
+        assert aside(desk, "A title for:\nWhat is 2 + 2?", model="small").tag.relation == relation
+
+    def test_not_with_tools(self) -> None:
+        desk = Desk()
+        spoken(desk)
+        made = desk.client(system=TITLE)
+        tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+        assert made.send([user(QUOTING["labelled"])], tools=tools).tag.relation == "first"
+
+    def test_not_with_a_history(self) -> None:
+        desk = Desk()
+        _, main = spoken(desk)
+        made = desk.client(system=TITLE)
+        said = [user("hello there"), assistant("What is it?"), user(QUOTING["labelled"])]
+        assert made.send(said).tag.session_id != main.session_id
+
+    @pytest.mark.parametrize("other", [{"key": "b"}, {"fields": {"user": "bob"}}])
+    def test_not_across_scopes(self, other: Json) -> None:
+        desk = Desk()
+        _, main = spoken(desk)
+        tag = aside(desk, QUOTING["labelled"], **other).tag
+        assert (tag.relation, tag.session_id != main.session_id) == ("first", True)
+
+    @pytest.mark.parametrize(("seconds", "relation"), [(0, "side_call"), (1, "first")])
+    def test_for_a_while_only(self, seconds: float, relation: str) -> None:
+        desk = Desk()
+        spoken(desk)
+        desk.clock.advance(FRESH_SECONDS + seconds)
+        assert aside(desk, QUOTING["labelled"]).tag.relation == relation
+
+    def test_an_expired_session_has_none(self) -> None:
+        desk = Desk(DetectionSettings(session_ttl_seconds=60))
+        spoken(desk)
+        desk.clock.advance(61)
+        assert aside(desk, QUOTING["labelled"]).tag.relation == "first"
+
+    def test_about_an_older_turn(self) -> None:
+        desk = Desk()
+        talk, _ = spoken(desk)
+        talk.ask("And in the tropics?", "There most trees do, as there is no winter.")
+        assert aside(desk, QUOTING["labelled"]).tag.relation == "first"
+
+    def test_of_two_equal_turns_the_newer_is_meant(self) -> None:
+        desk = Desk(clock=ManualClock())
+        spoken(desk)
+        _, newer = spoken(desk)
+        tag = aside(desk, QUOTING["labelled"]).tag
+        assert (tag.session_id, tag.confidence) == (newer.session_id, 0.6)
+
+    def test_the_one_of_which_more_is_quoted(self) -> None:
+        desk = Desk()
+        _, whole = spoken(desk)
+        spoken(desk, PROMPT, "Another answer that is as long as the first one was, about firs.")
+        tag = aside(desk, QUOTING["labelled"]).tag
+        assert (tag.session_id, tag.confidence) == (whole.session_id, 0.8)
+
+    def test_a_toss_up_is_marked(self) -> None:
+        desk = Desk()
+        spoken(desk)
+        spoken(desk)
+        assert aside(desk, QUOTING["labelled"]).tracked.verdict.ambiguous
+
+    def test_one_alone_is_not(self) -> None:
+        desk = Desk()
+        spoken(desk)
+        assert not aside(desk, QUOTING["labelled"]).tracked.verdict.ambiguous
