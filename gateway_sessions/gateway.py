@@ -24,7 +24,7 @@ from gateway_sessions.errors import UnreadableBody
 from gateway_sessions.exchange import Client, Exchange, Headers, Request
 from gateway_sessions.hooks import Context
 from gateway_sessions.index.base import Index
-from gateway_sessions.names import random_name
+from gateway_sessions.random_names import random_name
 from gateway_sessions.redaction import masked_headers, masked_path, masked_text
 from gateway_sessions.telemetry import Detected, SessionStarted, Telemetry
 from gateway_sessions.tracker import Tracked, Tracker

@@ -15,7 +15,7 @@ from gateway_sessions.detection.verdict import SIDE_CALL, Verdict
 from gateway_sessions.exchange import SessionTag
 from gateway_sessions.index.base import Index
 from gateway_sessions.index.memory import MemoryIndex
-from gateway_sessions.names import random_name
+from gateway_sessions.random_names import random_name
 from gateway_sessions.telemetry import ExplicitIdRejected, SessionEnded, Telemetry
 
 

@@ -22,6 +22,7 @@ model) only through the run they are in, see `gateway_sessions.detection.walk`.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Any
 
@@ -30,6 +31,11 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from gateway_sessions.conversation import Message, Part, Text, Thinking, ToolCall, ToolResult
 
+_MARKS_IN_A_ROW = re.compile(
+    "[\u0300-\u036f\u0483-\u0489\u0591-\u05c7\u0610-\u061a\u064b-\u065f"
+    "\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\u302a-\u302f\ufe20-\ufe2f]{31}"
+)
+"""More combining marks than a stream-safe text has in a row (Unicode Standard Annex 15)."""
 _WHITE = b" \t\n\r\v\f"
 _sorted_json = msgspec.json.Encoder(order="sorted").encode
 _from_json = msgspec.json.Decoder().decode
@@ -53,8 +59,19 @@ def fold_text(text: str) -> bytes:
     """Return the canonical bytes of a text."""
     if text.isascii():
         return text.encode().translate(None, _WHITE)
-    composed = unicodedata.normalize("NFC", text)
+    composed = _composed(text)
     return composed.encode("utf-8", "surrogatepass").translate(None, _WHITE)
+
+
+def _composed(text: str) -> str:
+    """Return a text in NFC, in time that grows with its length and no faster.
+
+    Long rows of combining marks, which no script has, take quadratic time to put in order;
+    texts that hold one are left as they are.
+    """
+    if _MARKS_IN_A_ROW.search(text):
+        return text
+    return unicodedata.normalize("NFC", text)
 
 
 def digest_parts(role: str, parts: tuple[Part, ...]) -> Digested:
@@ -122,7 +139,7 @@ def _arguments(call: ToolCall) -> bytes:
         if sent.isascii():
             return sent
         # Composed letters may sort otherwise than decomposed ones.
-        return _sorted_json(_from_json(unicodedata.normalize("NFC", sent.decode())))
+        return _sorted_json(_from_json(_composed(sent.decode())))
     except (OverflowError, RecursionError, TypeError, ValueError):
         # Integers beyond 64 bits and absurd nesting: no canonical JSON, so any stable text does.
         return repr(arguments).encode("utf-8", "surrogatepass")

@@ -43,9 +43,11 @@ from gateway_sessions.detection.walk import Walker
 
 SESSION_PREFIX = "sess_"
 
-_NAMED_BY_CLIENTS = "resp_"
-"""How ids of replies begin that the provider keeps: a later request may name one and leave the
-history out."""
+_STORED = "resp_"
+"""How ids of replies begin that the provider keeps: a later request may name any of them and
+leave the history out."""
+_NAMED_BESIDE = "msg_"
+"""How ids of replies begin of which clients may name the newest beside the history."""
 
 _COUNT = re.compile(r"[0-9]{1,6}")
 
@@ -241,7 +243,7 @@ class Detector:
     def answered(self, plan: Plan, session: Session, reply: Reply, now: float) -> Keys:
         """Note a complete reply."""
         keys: list[int] = []
-        outdated = session.last_reply
+        outdated = (session.last_reply, session.last_named)
         for message in reply.messages:
             self._overhear(plan, session, message, now)
             run = plan.walk.after_reply(message)
@@ -253,15 +255,23 @@ class Detector:
             if len(reply.messages) > 1:
                 session.know(plan.request_state, run.state, last)  # any may be the one that is kept
             keys += (run.state, anchor, last)
-            if reply.id.startswith(_NAMED_BY_CLIENTS):
-                named = response_key(plan.scope, reply.id)
-                session.know(plan.request_state, run.state, named)
-                keys.append(named)
         if not keys:
             session.answer(plan.request_state, plan.request_state, 0, 0, now)
+        self._name_reply(plan, session, reply, keys)
         if plan.repeat_key:
             session.done(plan.repeat_key)
-        return Keys(keys, [outdated] if outdated and outdated != session.last_reply else [])
+        now_known = (session.last_reply, session.last_named)
+        return Keys(keys, [key for key in outdated if key and key not in now_known])
+
+    def _name_reply(self, plan: Plan, session: Session, reply: Reply, keys: list[int]) -> None:
+        """Know a reply by its id, where clients may name it."""
+        if reply.id.startswith(_STORED):
+            named = response_key(plan.scope, reply.id)
+            session.know(plan.request_state, session.head, named)
+            keys.append(named)
+        elif reply.id.startswith(_NAMED_BESIDE):
+            session.last_named = response_key(plan.scope, reply.id)
+            keys.append(session.last_named)
 
     def answered_aside(self, plan: Plan, session: Session, reply: Reply) -> Keys:
         """Note the reply to a side call: the session goes on from where it was."""
@@ -281,7 +291,7 @@ class Detector:
         keys = Keys([], [])
         if reply is not None and reply.messages:
             keys = self.answered(plan, session, reply, now)
-        elif reply is not None and reply.id.startswith(_NAMED_BY_CLIENTS):
+        elif reply is not None and reply.id.startswith(_STORED):
             # The provider still works on it, in the background; clients ask by its id later.
             named = response_key(plan.scope, reply.id)
             session.know(plan.request_state, plan.request_state, named)

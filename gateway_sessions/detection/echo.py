@@ -110,7 +110,7 @@ class EchoIndex:
         self._numbers: dict[tuple[str, str], int] = {}
         self._next = 0
         self._scopes: dict[int, _Scope] = {}
-        self._calls: dict[str, list[str]] = {}
+        self._calls: dict[str, dict[str, None]] = {}
         self._marked: dict[int, list[int]] = {}
 
     def note(self, text: Text) -> None:
@@ -133,7 +133,7 @@ class EchoIndex:
             numbers.append(number)
             del numbers[:-SAME_FINGERPRINT]
         if text.kind == CALL:
-            self._calls.setdefault(text.session.id, []).append(text.call)
+            self._calls.setdefault(text.session.id, {})[text.call] = None
             scope.calls += 1
         scope.summaries += text.kind == SUMMARY
 
@@ -180,8 +180,8 @@ class EchoIndex:
     def _forget(self, number: int, text: Text) -> None:
         """Undo what noting a text did beside keeping it."""
         del self._numbers[(text.session.id, text.call or text.kind)]
-        if text.kind == CALL and text.call in (calls := self._calls.get(text.session.id, [])):
-            calls.remove(text.call)
+        if text.kind == CALL and text.call in (calls := self._calls.get(text.session.id, {})):
+            del calls[text.call]
             if not calls:
                 del self._calls[text.session.id]
         scope = self._scopes[text.session.scope]

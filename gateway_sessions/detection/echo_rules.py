@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 
 from gateway_sessions.conversation import ASSISTANT, USER, Message, Text, ToolResult
 from gateway_sessions.detection import verdict as v
@@ -36,7 +37,7 @@ _SPEAKER = re.compile(r"^\W*\w{1,16}\W*:\s*")
 """Who said a line, where a chat is quoted."""
 _LEAD = re.compile(r"^[^:]{0,60}:\s*")
 """What introduces a task or a summary on its own line."""
-_MARKED = re.compile(r"<(\w*summary\w*)>(.*)</\1>", re.DOTALL | re.IGNORECASE)
+_MARK = re.compile(r"<(\w{0,40}summary)>", re.IGNORECASE)
 _SUMMARISING = (
     "summar", "recap", "handoff", "hand-off", "compact", "condens", "checkpoint",
     "zusammenfass", "résum", "resum", "riassum", "samenvat",
@@ -84,6 +85,9 @@ def subagent(ask: Ask) -> Verdict | None:
     if not tasks:
         ask.note = "no pending tool call holds this text"
         return None
+    about = side_call(ask) if all(quote.text.taken for quote in tasks) else None
+    if about is not None and about.session.parent is not None:
+        return about  # A title, say, of what a sub-agent was told and answered.
     # The same task may have been given to several: each call has one child, the oldest first.
     quote = min(tasks, key=lambda task: (task.text.taken, -task.share, task.text.at))
     ask.claimed = quote.text
@@ -145,8 +149,12 @@ def summary_in(reply: str) -> str:
 
     Models are told to think first and to mark the summary itself, as ``<summary>…</summary>``.
     """
-    match = _MARKED.search(reply)
-    return match.group(2) if match and len(match.group(2)) > MARKED_SHARE * len(reply) else reply
+    opening = _MARK.search(reply)
+    if opening is None:
+        return reply
+    end = reply.rfind(f"</{opening.group(1)}>")
+    marked = reply[opening.end() : end] if end > opening.end() else ""
+    return marked if len(marked) > MARKED_SHARE * len(reply) else reply
 
 
 def _openings(ask: Ask) -> list[tuple[bytes, list[bytes]]]:
@@ -192,38 +200,41 @@ class _Aside:
     """What a request says that may be about another session."""
 
     def __init__(self, said: list[Message]) -> None:
-        parts = [
-            part.text[:LONGEST_ASIDE]
-            for message in said
-            for part in message.parts
-            if type(part) is Text
-        ]
-        lines = [line for text in parts for line in (text.strip(), *text.splitlines()[:LINES])]
-        lines += [_SPEAKER.sub("", line) for line in lines]
-        self.openings = {line_key(line.partition("\n")[0]) for line in lines}
-        self.texts = [fold_text(text) for text in parts]
-        self._whole = b"".join(self.texts)
+        parts = [part.text for message in said for part in message.parts if type(part) is Text]
+        whole = "\n".join(parts)[:LONGEST_ASIDE]
+        lines = [line for line in whole.splitlines()[:LINES] if line.strip()]
+        openings = [*lines, *(text[:LONGEST_ASIDE].lstrip() for text in parts[:LINES])]
+        openings += [_SPEAKER.sub("", line) for line in openings]
+        self.openings = {line_key(text.partition("\n")[0]) for text in openings}
+        self.texts = [fold_text(text[:LONGEST_ASIDE]) for text in parts[:LINES]]
+        self._whole = fold_text(whole)
         self._lines = lines
+
+    @cached_property
+    def _short(self) -> frozenset[bytes]:
+        """The texts and lines that a short text may be, with and without who says them."""
+        said = (fold_text(text) for line in self._lines for text in (line, _SPEAKER.sub("", line)))
+        return frozenset((*self.texts, *said))
 
     def quoted(self, turn: Turn) -> list[bytes]:
         """Return what it quotes of a turn: the prompt, the reply, both or nothing."""
-        return [
+        found = (
             folded
             for said in (turn.prompt, turn.reply)
             if said is not None
             and said.opening() in self.openings
             and (folded := fold_text(said.text))
             and self._holds(folded)
-        ]
+        )
+        # A reply in the words of the prompt is no second sign.
+        return list(dict.fromkeys(found))
 
     def opens_with(self, folded: bytes) -> bool:
         """Whether nothing comes before a text."""
         return self._whole.startswith(folded)
 
     def _holds(self, folded: bytes) -> bool:
-        if len(folded) >= SHORT:
-            return folded in self._whole
-        return folded in self.texts or any(fold_text(line) == folded for line in self._lines)
+        return folded in self._whole if len(folded) >= SHORT else folded in self._short
 
 
 def _is_about(ask: Ask, turn: Turn, quoted: list[bytes], aside: _Aside) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
+from typing import Any
 
 import msgspec
 from xxhash import xxh3_64_intdigest
@@ -82,6 +83,16 @@ def repeat_key(scope: Scope, headers: Mapping[str, str]) -> int:
     """Return the key of an ``Idempotency-Key``, or 0."""
     value = headers.get("idempotency-key")
     return text_key(value, scope.seed ^ _REPEAT) if value else 0
+
+
+def named_reply(fields: Mapping[str, Any]) -> str:
+    """Return the id of the reply that a request goes on from, as it says itself, or ""."""
+    named = fields.get("previous_response_id")
+    for holder in ("diagnostics", "thread"):
+        held = fields.get(holder)
+        if not named and isinstance(held, Mapping):
+            named = held.get("previous_message_id")
+    return named if isinstance(named, str) else ""
 
 
 def response_key(scope: Scope, response_id: str) -> int:

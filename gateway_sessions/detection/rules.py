@@ -31,6 +31,7 @@ from gateway_sessions.detection.plan import (
     anchor_key,
     explicit_key,
     last_key,
+    named_reply,
     older_states,
     replies,
     response_key,
@@ -58,7 +59,10 @@ def explicit(ask: Ask) -> Verdict | None:
         if given.kind == "conversation" and known.head:
             plan.go_on_from(known.head)  # The provider keeps the history under this id.
         reason = f"the client names this session in {given.source}"
-        return Verdict(known, ask.relation_to(known), v.EXPLICIT, 1.0, reason)
+        relation = ask.relation_to(known)
+        if given.compacted and relation == v.CONTINUE:
+            relation = v.COMPACTION
+        return Verdict(known, relation, v.EXPLICIT, 1.0, reason)
     if not given.parent:
         nameless = [session for session in ask.at_reply() if not session.explicit_key]
         if nameless:
@@ -88,14 +92,16 @@ def explicit(ask: Ask) -> Verdict | None:
 def response_id(ask: Ask) -> Verdict | None:
     """Follow the id of the reply that a request goes on from, its history being kept there."""
     plan = ask.plan
-    previous = plan.conversation.fields.get("previous_response_id")
-    if not isinstance(previous, str) or not previous:
+    previous = named_reply(plan.conversation.fields)
+    if not previous:
         return None
     key = response_key(plan.scope, previous)
     for session in ask.live(key, expires=True):
         place = session.anchor_place(key)
-        if place >= 0:
-            plan.go_on_from(session.head_of(place))
+        state = session.head_of(place) if place >= 0 else session.head
+        if place >= 0 or session.last_named == key:
+            if plan.walk.reply is None:
+                plan.go_on_from(state)
             reason = "it goes on from a reply of this session, which it names"
             return Verdict(session, ask.relation_to(session), v.RESPONSE_ID, 1.0, reason)
     ask.note = "the reply that it names is not known"

@@ -46,6 +46,8 @@ class Session(msgspec.Struct, gc=False):
     """Per answered exchange: request state, head state, low half of the anchor."""
     last_reply: int = 0
     """Key of the newest reply alone."""
+    last_named: int = 0
+    """Key of the newest reply's id, where clients may name it beside the history."""
     pending: tuple[int, ...] = ()
     """States of requests that are in flight."""
     failed: tuple[int, ...] = ()
@@ -105,6 +107,7 @@ class Session(msgspec.Struct, gc=False):
         return (
             self._in_trail(key)
             or key == self.last_reply
+            or key == self.last_named
             or key == self.explicit_key
             or key in self.pending
             or key in self.failed
@@ -118,6 +121,7 @@ class Session(msgspec.Struct, gc=False):
         return (
             _LOW.pack(key & 0xFFFFFFFF) in self.trail
             or key == self.last_reply
+            or key == self.last_named
             or key == self.explicit_key
             or key in self.pending
             or key in self.failed

@@ -53,6 +53,8 @@ class Explicit(msgspec.Struct, frozen=True):
     """Header or field it came from."""
     parent: str = ""
     """The parent's id, of the same kind."""
+    compacted: bool = False
+    """Whether the client says that it goes on from a summary of its history."""
 
 
 def _baggage(value: str) -> str:
@@ -91,6 +93,14 @@ def _no_address(value: str) -> str:
     return "" if re.fullmatch(rb"[0-9a-fA-F.:\[\]]+:\d{1,5}", text) else value
 
 
+_COMPACTED = "x-claude-code-context-compacted"
+
+
+def _is_true(value: str) -> bool:
+    return bool(value) and value.strip().lower() not in {"0", "false", "no"}
+
+
+_codex_parent = _json_member("parent_thread_id")
 _METADATA = _json_member("session_id", "thread_id", "conversation_id")
 
 _CODEX = ("codex",)
@@ -213,9 +223,12 @@ def _explicit(signal: Signal, value: str, headers: Mapping[str, str]) -> Explici
     if own and usable(own):
         above = _agent_of(value, parent) if parent and usable(parent) else value
         return Explicit(signal.kind, _agent_of(value, own), source, above)
+    if signal.kind == "codex" and not parent:
+        parent = _codex_parent(headers.get("x-codex-turn-metadata", ""))
+    compacted = signal.kind == "claude_code" and _is_true(headers.get(_COMPACTED, ""))
     if signal.own:
         parent = ""  # Such a parent names an agent, and only agents have one.
-    return Explicit(signal.kind, value, source, parent if usable(parent) else "")
+    return Explicit(signal.kind, value, source, parent if usable(parent) else "", compacted)
 
 
 def _agent_of(session: str, agent: str) -> str:

@@ -37,6 +37,9 @@ _ROLE_SHOWN = 15
 """How a first message begins that is none of the system's, in the two usual ways of writing
 JSON; anything else is looked at more closely."""
 
+FIRST_MESSAGES = 8
+"""Messages at the start of a prompt that may have been sent before without the others."""
+
 DIGESTS_KEPT = 8192
 """Messages whose digest is remembered, at about 200 bytes each.  It serves clients that
 re-serialise their history; the others are served by the states."""
@@ -158,7 +161,7 @@ class Walk(msgspec.Struct, gc=False):
         if len(prompt) < 2 or tail is None:
             return []
         before = tail.before.state if tail.before else self.seed
-        cuts = range(len(prompt) - 1, 0, -1)
+        cuts = range(min(len(prompt) - 1, FIRST_MESSAGES), 0, -1)
         return [next_state(before, False, join_messages(prompt[:cut]).links) for cut in cuts]
 
     def after_reply(self, reply: Message) -> Run | None:
