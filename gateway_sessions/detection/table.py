@@ -19,7 +19,6 @@ STRINGS = 1 << 14
 _SHIFT = 64 - 14
 _ENTRY = Struct("<QI")
 _KEY = Struct("<Q")
-_NUMBER = Struct("<I")
 _SIZE = _ENTRY.size
 _SMALLEST = 16 * _SIZE
 """Bytes up to which a string is never searched for bad entries."""
@@ -47,10 +46,13 @@ class FingerprintTable:
         """Return the numbers under a key, the one added last at the end."""
         string = self._strings[key >> _SHIFT]
         sought = _KEY.pack(key)
-        if sought not in string:
-            return []
-        at = _KEY.size
-        return [_NUMBER.unpack_from(string, at + place)[0] for place in _places(string, sought)]
+        found: list[int] = []
+        place = string.find(sought)
+        while place >= 0:
+            if place % _SIZE == 0:
+                found.append(_ENTRY.unpack_from(string, place)[1])
+            place = string.find(sought, place + 1)
+        return found
 
     def add(self, key: int, number: int) -> None:
         """Put a number under a key, unless it is there; the key 0 stands for none."""
