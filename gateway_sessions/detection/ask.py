@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -34,6 +35,8 @@ class Ask(msgspec.Struct, gc=False):
     """Summaries, and what was handed to tools."""
     turns: RecentTurns
     """The newest turns."""
+    candidates: list[dict[str, Any]] | None = None
+    """What the rule at hand chose among, for explanations; None if nobody wants one."""
     doubtful: bool = False
     """Whether a rule that did not answer might as well have."""
     expired: Session | None = None
@@ -101,10 +104,23 @@ class Ask(msgspec.Struct, gc=False):
         Who sends the same instructions from the same address is preferred, then who is
         waiting for this very answer, then who has been waiting for longest.
         """
+        if self.candidates is not None:
+            self.candidates += map(self._told, candidates)
         if len(candidates) == 1:
             return candidates[0], False
         ranked = sorted(candidates, key=lambda s: (self._fit(s), -s.used), reverse=True)
         return ranked[0], self._fit(ranked[0]) == self._fit(ranked[1])
+
+    def _told(self, session: Session) -> dict[str, Any]:
+        """Return what `choose` goes by, for explanations."""
+        _, instructions, client, waits = self._fit(session)
+        return {
+            "session_id": session.id,
+            "same_instructions": instructions,
+            "same_client": client,
+            "waits_for_this": waits,
+            "idle_seconds": round(self.now - session.used, 3),
+        }
 
     def _fit(self, session: Session) -> tuple[bool, bool, bool, bool]:
         plan = self.plan

@@ -177,10 +177,17 @@ class Detector:
         """Climb, and write down what every rule said."""
         steps = []
         for rule, answer in LADDER:
-            ask.note = ""
+            ask.note, ask.candidates = "", []
             verdict = answer(ask)
             said = verdict.reason if verdict else ask.note
-            steps.append({"rule": rule, "answers": verdict is not None, "because": said})
+            step: dict[str, Any] = {
+                "rule": rule,
+                "answers": verdict is not None,
+                "because": said,
+            }
+            if ask.candidates:
+                step["candidates"] = ask.candidates
+            steps.append(step)
             if verdict is not None:
                 return msgspec.structs.replace(verdict, steps=tuple(steps))
         raise AssertionError("the last rule always answers")

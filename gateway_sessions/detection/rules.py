@@ -23,6 +23,7 @@ leaks one user's conversation into another's.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from gateway_sessions.detection import verdict as v
 from gateway_sessions.detection.ask import Ask
@@ -207,6 +208,8 @@ def anchor(ask: Ask) -> Verdict | None:
     if not found:
         ask.note = "no reply in the history is known to be ours"
         return None
+    if ask.candidates is not None:
+        ask.candidates += [evidence.told() for evidence in found]
     best = max(evidence.rank() for evidence in found)
     fitting = [evidence for evidence in found if evidence.rank() == best]
     session, toss_up = ask.choose([evidence.session for evidence in fitting])
@@ -235,6 +238,13 @@ class _Evidence:
 
     def rank(self) -> tuple[bool, int]:
         return self.newest, self.weight
+
+    def told(self) -> dict[str, Any]:
+        return {
+            "session_id": self.session.id,
+            "agreeing_characters": self.weight,
+            "knows_the_newest_reply": self.newest,
+        }
 
 
 def _evidence(ask: Ask, newest: Run) -> list[_Evidence]:

@@ -63,6 +63,24 @@ class TestExplain:
         notes = {step["rule"]: step["because"] for step in sent.tag.explain}
         assert notes["response_id"] != notes["reset"] == ""
 
+    def test_it_tells_what_was_chosen_among(self) -> None:
+        desk = Desk(explain=True)
+        one, other = desk.client(), desk.client(system="Be polite.")
+        mine, theirs = one.ask("hi", "Hello!"), other.ask("hi", "Hello!")
+        step = one.ask("a poem").explain[-1]
+        told = {c["session_id"]: c["same_instructions"] for c in step["candidates"]}
+        assert told == {mine.session_id: True, theirs.session_id: False}
+
+    def test_it_tells_how_much_of_a_changed_history_agrees(self) -> None:
+        client = Desk(explain=True).client()
+        first = client.ask("Tell me about foxes.", LONG)
+        client.history = client.history[1:]
+        step = client.ask("And dogs?").explain[-1]
+        assert step["rule"] == "anchor"
+        told = step["candidates"][0]
+        assert (told["session_id"], told["knows_the_newest_reply"]) == (first.session_id, True)
+        assert told["agreeing_characters"] >= 60
+
     def test_it_is_left_out_unless_asked_for(self) -> None:
         assert Desk().client().ask("hi").explain == ()
 
