@@ -161,3 +161,28 @@ async def test_a_gateway_without_its_upstream_is_the_sdks_error() -> None:
                 await client.chat.completions.create(model="m", messages=[user("hi")])
     assert error.value.status_code == 502
     assert "127.0.0.1:9" in str(error.value)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_responses_that_name_the_one_before(
+    running: Running, client: openai.AsyncOpenAI, *, streamed: bool
+) -> None:
+    previous: Any = openai.omit
+    reply: Any
+    for text in ("hello", "and now?"):
+        if streamed:
+            async with client.responses.stream(
+                model="m", input=text, previous_response_id=previous
+            ) as stream:
+                reply = await stream.get_final_response()
+        else:
+            reply = await client.responses.create(
+                model="m", input=text, previous_response_id=previous
+            )
+        previous = reply.id
+    tags = [exchange.session for exchange in await running.exchanges(2)]
+    assert [(tag.relation, tag.source) for tag in tags if tag] == [
+        ("first", "new"),
+        ("continue", "response_id"),
+    ]
+    assert len({tag.session_id for tag in tags if tag}) == 1
