@@ -15,7 +15,6 @@ each of those is remembered too.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -25,6 +24,7 @@ from xxhash import xxh3_64, xxh3_64_intdigest
 
 from gateway_sessions.conversation import ASSISTANT, SYSTEM, USER, Conversation, Message, Text
 from gateway_sessions.detection.canonical import Digested, digest_parts, join_messages
+from gateway_sessions.detection.memo import StateMemo
 
 MODEL_SIDE = 0x9E3779B97F4A7C15
 """Told apart from the client's side by this constant in the seed (2^64 / golden ratio)."""
@@ -190,34 +190,6 @@ class Walk(msgspec.Struct, gc=False):
             digested.call_ids,
             next_state(state, True, digested.links),
         )
-
-
-class StateMemo:
-    """Remembers which state a history's raw bytes lead to.
-
-    A direct-mapped table of fixed size: an entry is lost when another falls on its place,
-    which costs a slow walk and nothing else.  16 bytes an entry, no upkeep.  Keys are stored
-    mixed with their state, so that an entry half written by another thread matches nothing.
-    """
-
-    def __init__(self, capacity: int) -> None:
-        """Make a table of ``capacity`` entries, rounded up to a power of two."""
-        size = 1 << max(10, (capacity - 1).bit_length())
-        self._mask = size - 1
-        self._mixed = array("Q", bytes(8 * size))
-        self._states = array("Q", bytes(8 * size))
-
-    def get(self, key: int) -> int | None:
-        """Return the state for a hash of raw bytes, or None."""
-        place = key & self._mask
-        state = self._states[place]
-        return state if self._mixed[place] ^ state == key else None
-
-    def put(self, key: int, state: int) -> None:
-        """Remember a state."""
-        place = key & self._mask
-        self._mixed[place] = key ^ state
-        self._states[place] = state
 
 
 class Walker:
