@@ -58,9 +58,9 @@ class Request(msgspec.Struct, frozen=True):
     """With its query string."""
     headers: Headers
     body: bytes
-    """As sent (still encoded if the client compressed it); empty above the inspection limit."""
+    """Content-decoded where the client compressed it; empty above the inspection limit."""
     size: int
-    """Bytes of the whole body, also where ``body`` is left out."""
+    """Bytes of ``body``, or of what the client announced where it is left out."""
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -112,7 +112,7 @@ class Exchange:
     new_messages: int = 0
     """How many of them, at the end, this session had not sent before."""
     timings: dict[str, float] = field(default_factory=dict)
-    """Seconds spent by us, by step: ``detection``, ``hash``, ``overhead``."""
+    """Seconds spent by us: ``detection``, and ``overhead`` in all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Which session a request belongs to: pure rules over values, no clock and no I/O.
 
-``request → plan → (the index looks keys up) → decide → changes → (the index commits them)``,
-and after the reply ``extend``.  The rules stand in one table in `gateway_sessions.detection.rules`.
+``request → plan → (the index looks keys up) → decide → keys → (the index commits them)``, and
+after the reply ``answered`` or ``failed``.  The rules stand in one table, in
+`gateway_sessions.detection.rules`.
 """

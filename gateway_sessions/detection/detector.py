@@ -1,4 +1,7 @@
-"""The detector: plans, decides and notes what became of it.  Holds no sessions itself."""
+"""The detector: plans, decides and notes what became of it.
+
+Sessions are the index's; of its own it has memories of states and of recent texts, all bounded.
+"""
 
 from __future__ import annotations
 

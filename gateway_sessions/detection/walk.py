@@ -139,6 +139,7 @@ class Walk(msgspec.Struct, gc=False):
 
     def after(self, state: int) -> Walk:
         """Return the chain of the same messages after a history that is not among them."""
+        # The history is known by its state alone: an answer to something, neither with links.
         items = self.walker.remembered(self.conversation, self.conversation.messages[self.start :])
         base = Run(None, True, b"", 0, (), state)
         tail = _extend(self.conversation, items, Run(base, True, b"", 0, (), state), state)
