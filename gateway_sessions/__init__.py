@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from gateway_sessions import events as session_events
 from gateway_sessions.conversation import Usage
 from gateway_sessions.errors import ConfigError, GatewaySessionsError, StartError
 from gateway_sessions.exchange import (
@@ -97,6 +98,7 @@ __all__ = [
     "masked_headers",
     "open_private",
     "private_directory",
+    "session_events",
     "session_middleware",
     "setup",
     "utc_timestamp",

@@ -1,0 +1,1 @@
+"""What happened in a session, worked out from its exchanges; pure."""

@@ -1,0 +1,379 @@
+"""What is recorded of a session: one frozen value per event, in the order of the wire.
+
+As JSON an event is an object whose ``type`` is the class name in snake case.  Fields that do not
+apply are left out; those that are always there have no default here.  Times are RFC 3339 in UTC
+with microseconds, durations milliseconds, sizes bytes, costs US dollars.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+VERSION = 1
+"""Of the record format: in the first line of each file as ``record_version``."""
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+class SessionEvent(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag=_snake
+):
+    """Base of all events."""
+
+    session_id: str
+    request_id: str
+    """The exchange that caused it; of `Completed`, the last one."""
+    timestamp: str
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of what events are made of."""
+
+
+class Tokens(Part, frozen=True, kw_only=True):
+    """Token counts of one exchange.
+
+    ``input_tokens`` includes the cache counts and ``output_tokens`` the thinking and reasoning,
+    so that input and output alone make the total.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    thinking_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_creation_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
+    thinking_percentage: float | None = None
+    """Of the output, 0 to 100."""
+    tokens_per_second: float | None = None
+
+
+class Metadata(Part, frozen=True, kw_only=True):
+    """Who sent the first request of a session."""
+
+    request_headers: dict[str, str]
+    """By lower-case name, credentials masked."""
+    session_tags: tuple[str, ...] = ()
+    client_ip: str | None = None
+    user_agent: str | None = None
+    api_version: str | None = None
+    external_id: str | None = None
+    """The id that the client itself gave the session."""
+    previous_session_id: str | None = None
+
+
+class Started(SessionEvent, frozen=True, kw_only=True):
+    """The first exchange of a session arrived."""
+
+    model_requested: str
+    provider: str
+    listener: str
+    """The dialect that the client speaks."""
+    is_streaming: bool
+    root_session_id: str
+    relation: str
+    source: str
+    confidence: float
+    metadata: Metadata
+    parent_session_id: str | None = None
+    record_version: int | None = None
+    """Set by the file writer in the first line of a file."""
+
+
+class RequestRecorded(SessionEvent, frozen=True, kw_only=True):
+    """A request arrived.
+
+    ``request_json`` is the body as it came, but for messages that earlier requests of the
+    session have brought: of those only the number is kept, in ``history_messages``.  So a
+    session takes the space of what was said in it and not of all its repetitions.
+    """
+
+    model_requested: str
+    relation: str
+    source: str
+    confidence: float
+    estimated_tokens: int
+    """A rough count of the whole request, for what the provider never answers."""
+    pre_processing_ms: float
+    request_size_bytes: int
+    message_count: int
+    history_messages: int
+    has_system_prompt: bool
+    has_tools: bool
+    tool_count: int
+    is_streaming: bool
+    request_text: str | None = None
+    """The newest user text."""
+    request_json: msgspec.Raw | None = None
+    delta_messages: tuple[msgspec.Raw, ...] | None = None
+    """The messages that are new in this request, as on the wire."""
+    parse_error: str | None = None
+
+
+class StreamStarted(SessionEvent, frozen=True, kw_only=True):
+    """The first bytes of a streamed response came."""
+
+    time_to_first_token_ms: float
+
+
+class StreamEvent(SessionEvent, frozen=True, kw_only=True):
+    """A chunk of a streamed response, where that is asked for."""
+
+    sequence: int
+    """0-based within the response."""
+    elapsed_ms: float
+    """Since the request's arrival."""
+    size_bytes: int
+    data: str | None = None
+
+
+class ToolUse(Part, frozen=True, kw_only=True):
+    """A tool call in a reply."""
+
+    tool_call_id: str
+    tool_name: str
+    input_size_bytes: int
+    tool_arguments: msgspec.Raw | None = None
+
+
+class ResponseStats(Part, frozen=True, kw_only=True):
+    """The figures of a response."""
+
+    provider_latency_ms: float
+    post_processing_ms: float
+    total_proxy_overhead_ms: float
+    tokens: Tokens | None
+    tool_calls: tuple[ToolUse, ...]
+    response_size_bytes: int
+    content_blocks: int
+    has_refusal: bool
+    is_streaming: bool
+    chunk_count: int | None = None
+    streaming_duration_ms: float | None = None
+    time_to_first_token_ms: float | None = None
+    chunk_latency: Latency | None = None
+    raw_usage: msgspec.Raw | None = None
+    """The provider's own usage object."""
+    cost_usd: float | None = None
+
+
+class Latency(Part, frozen=True, kw_only=True):
+    """Times between the chunks of a stream, in milliseconds."""
+
+    avg_chunk_latency_ms: float
+    p50_chunk_latency_ms: float
+    p95_chunk_latency_ms: float
+    p99_chunk_latency_ms: float
+    max_chunk_latency_ms: float
+    min_chunk_latency_ms: float
+
+
+class ResponseRecorded(SessionEvent, frozen=True, kw_only=True):
+    """A response is complete, or broke off."""
+
+    model_used: str
+    status: int
+    stats: ResponseStats
+    tokens: Tokens | None
+    """As in ``stats``, for readers of flat records."""
+    response_text: str | None = None
+    response_json: msgspec.Raw | None = None
+    """A streamed response is put together into the object that would have come unstreamed."""
+    response_headers: dict[str, str] | None = None
+
+
+class ToolCallRecorded(SessionEvent, frozen=True, kw_only=True):
+    """A tool was called; or, with ``output_size_bytes``, its result arrived."""
+
+    tool_name: str
+    tool_call_id: str
+    input_size_bytes: int
+    tool_arguments: msgspec.Raw | None = None
+    output_size_bytes: int | None = None
+    success: bool | None = None
+    """None where the dialect does not say."""
+    execution_time_ms: float | None = None
+    time_is_upper_bound: bool | None = None
+    """True where the time is that from the call's reply to the result's request."""
+
+
+class RequestCompleted(SessionEvent, frozen=True, kw_only=True):
+    """An exchange is over."""
+
+    success: bool
+    total_duration_ms: float
+    error: str | None = None
+    finish_reason: str | None = None
+
+
+class StatsSnapshot(SessionEvent, frozen=True, kw_only=True):
+    """The sums of a session that goes on."""
+
+    request_count: int
+    total_input_tokens: int
+    total_output_tokens: int
+    total_thinking_tokens: int
+    total_tool_calls: int
+    unique_tools: tuple[str, ...]
+    cumulative_latency_ms: float
+    cumulative_proxy_overhead_ms: float
+
+
+class ModelTokens(Part, frozen=True, kw_only=True):
+    """A model's share of a session."""
+
+    request_count: int
+    input: int
+    output: int
+    total: int
+
+
+class TotalTokens(Part, frozen=True, kw_only=True):
+    """Sums over a session's exchanges."""
+
+    total_input: int
+    total_output: int
+    thinking: int
+    reasoning: int
+    cache_read: int
+    cache_creation: int
+    audio_input: int
+    audio_output: int
+    grand_total: int
+    by_model: dict[str, ModelTokens]
+
+
+class ToolStats(Part, frozen=True, kw_only=True):
+    """One tool's use in a session."""
+
+    call_count: int
+    total_execution_time_ms: float
+    avg_execution_time_ms: float
+    error_count: int
+
+
+class ToolSummary(Part, frozen=True, kw_only=True):
+    """All tools' use in a session."""
+
+    total_tool_calls: int
+    unique_tool_count: int
+    by_tool: dict[str, ToolStats]
+    total_tool_time_ms: float
+    tool_error_count: int
+
+
+class Performance(Part, frozen=True, kw_only=True):
+    """Latencies over a session's exchanges; percentiles by nearest rank."""
+
+    avg_provider_latency_ms: float
+    p50_latency_ms: float
+    p95_latency_ms: float
+    p99_latency_ms: float
+    max_latency_ms: float
+    min_latency_ms: float
+    avg_pre_processing_ms: float
+    avg_post_processing_ms: float
+    proxy_overhead_percentage: float
+
+
+class StreamingStats(Part, frozen=True, kw_only=True):
+    """Sums over a session's streamed exchanges; the time to the first token is the mean."""
+
+    time_to_first_token_ms: float
+    total_chunks: int
+    streaming_duration_ms: float
+    avg_chunk_latency_ms: float
+    p50_chunk_latency_ms: float
+    p95_chunk_latency_ms: float
+    p99_chunk_latency_ms: float
+    max_chunk_latency_ms: float
+    min_chunk_latency_ms: float
+
+
+class EstimatedCost(Part, frozen=True, kw_only=True):
+    """What a session cost; null where a model's price is not known."""
+
+    provider: str
+    model: str
+    input_cost_usd: float | None
+    output_cost_usd: float | None
+    total_cost_usd: float | None
+    cost_per_1k_tokens: float | None
+    thinking_cost_usd: float | None = None
+    """Part of the output's."""
+    cache_cost_usd: float | None = None
+    """Part of the input's."""
+    unpriced_requests: int | None = None
+    """Exchanges that the sums lack, because the price of their model is not known."""
+
+
+class FinalStats(Part, frozen=True, kw_only=True):
+    """Everything that can be summed over a session."""
+
+    total_duration_ms: float
+    provider_time_ms: float
+    proxy_overhead_ms: float
+    request_count: int
+    total_tokens: TotalTokens
+    tool_summary: ToolSummary
+    performance: Performance
+    estimated_cost: EstimatedCost
+    streaming_stats: StreamingStats | None = None
+    tree: dict[str, Any] | None = None
+    """The session's loops and turns."""
+
+
+class Completed(SessionEvent, frozen=True, kw_only=True):
+    """A session ended: ``reason`` is expired, evicted, reset or shutdown."""
+
+    success: bool
+    """Whether its last exchange succeeded."""
+    reason: str
+    final_stats: FinalStats
+    total_input: int
+    total_output: int
+    total_thinking: int
+    total_reasoning: int
+    grand_total: int
+    """The totals again, for readers of flat records."""
+    error: str | None = None
+    finish_reason: str | None = None
+
+
+class Error(SessionEvent, frozen=True, kw_only=True):
+    """An exchange failed: by the provider, on the way, or on our side."""
+
+    error_type: str
+    error_message: str
+    error_details: dict[str, Any] | None = None
+
+
+class Gap(SessionEvent, frozen=True, kw_only=True):
+    """Events are missing here, because a buffer was full or a writer failed."""
+
+    dropped: dict[str, int]
+    """``type`` to number."""
+
+
+AnyEvent = (
+    Started
+    | RequestRecorded
+    | StreamStarted
+    | StreamEvent
+    | ResponseRecorded
+    | ToolCallRecorded
+    | RequestCompleted
+    | StatsSnapshot
+    | Completed
+    | Error
+    | Gap
+)
+"""What one line of a session file can be."""
