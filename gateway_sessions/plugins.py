@@ -31,6 +31,7 @@ BUILT_IN = {
         "message_logger": "MessageLogger",
         "printer": "Printer",
         "prometheus": "Prometheus",
+        "rate_limit": "RateLimit",
         "redact": "Redact",
         "trace": "Trace",
     }.items()

@@ -67,6 +67,13 @@ class InterceptorFailed(Event, frozen=True):
     error: str
 
 
+class RateLimited(Event, frozen=True):
+    """A request was refused: ``limit`` is requests or tokens."""
+
+    session_id: str
+    limit: str
+
+
 class Written(Event, frozen=True):
     """A writer took a batch of ``count`` exchanges in ``seconds``."""
 
