@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from bench import detection, logs, memory, report, throughput
+from bench import dashboard, detection, feed, hostile, logs, memory, recording, report, throughput
 
 PARTS = {
+    "dashboard": dashboard.run,
     "detection": detection.run,
+    "feed": feed.run,
+    "hostile": hostile.run,
     "memory": memory.run,
     "logs": logs.run,
+    "recording": recording.run,
     "throughput": throughput.run,
 }
 

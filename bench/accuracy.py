@@ -15,11 +15,11 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from bench import report
+from bench import accuracy_report, report
+from bench.accuracy_report import Measured, Run, Scores
 
 ROOT = Path(__file__).parent.parent
 THRESHOLDS = ROOT / "tests" / "accuracy-thresholds.toml"
@@ -27,19 +27,25 @@ PAGE = ROOT / "docs" / "accuracy.md"
 BASELINES = ("opener", "prefix", "chain")
 OURS = "gateway-sessions"
 
-Scores = Mapping[str, Any]
-"""One scenario's record as sessionbench writes it: ``scenario``, ``all`` and ``clear``."""
+RUNS = "1x1,1x5,2x1,3x1,4x1"
+"""Seed and scale of the runs of docs/accuracy.md; the first is told scenario by scenario."""
 
 
 class NotMeasuredError(Exception):
     """sessionbench is missing or failed; the text says which."""
 
 
-def measure(command: str, scenarios: Sequence[str], options: Sequence[str]) -> list[Scores]:
-    """Run sessionbench offline with that command and return its record of each scenario."""
+def sessionbench_folder() -> Path:
+    """Return where sessionbench lies; raises `NotMeasuredError` if it does not."""
     place = Path(os.environ.get("SESSIONBENCH", ROOT.parent / "shared" / "sessionbench"))
     if not (place / "sessionbench").is_dir():
         raise NotMeasuredError(f"{place} holds no sessionbench; set SESSIONBENCH to its folder.")
+    return place
+
+
+def measure(command: str, scenarios: Sequence[str], options: Sequence[str]) -> list[Scores]:
+    """Run sessionbench offline with that command and return its record of each scenario."""
+    place = sessionbench_folder()
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results.json"
         arguments = ["--command", command, "--scenario", ",".join(scenarios)]
@@ -75,44 +81,39 @@ def shortfalls(scores: Scores, wanted: Mapping[str, float]) -> list[str]:
     return found
 
 
-def summary(ours: Sequence[Scores], others: Mapping[str, Sequence[Scores]]) -> str:
-    """Return a Markdown table: our scores by scenario, and exact / core of each baseline."""
-    heads = ["scenario", "requests", "exact %", "core %", "merges", "across tenants", "splits"]
-    rows = [list(_row(scores)) for scores in ours]
-    for name, baseline in others.items():
-        heads.append(f"`{name}`")
-        for row, scores in zip(rows, baseline, strict=True):
-            clear = scores["clear"]
-            row.append(f"{_percent(clear['exact_percent'])} / {_percent(clear['core_percent'])}")
-    return report.table(heads, rows)
-
-
-def _row(scores: Scores) -> Iterator[str]:
-    clear = scores["clear"]
-    yield f"`{scores['scenario']}`"
-    yield f"{scores['all']['requests']}"
-    yield _percent(clear["exact_percent"])
-    yield _percent(clear["core_percent"])
-    yield str(clear["false_merges"])
-    yield str(scores["all"]["cross_tenant_merges"])
-    yield str(clear["over_splits"])
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
-
-
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("scripts/accuracy", description=__doc__)
     parser.add_argument("--scenario", help="these scenarios only, with commas between")
     parser.add_argument("--seed", default="1")
-    parser.add_argument("--scale", default="1")
+    parser.add_argument("--scale", default="1", help="number of conversations, 1 being usual")
     parser.add_argument(
         "--table",
         action="store_true",
-        help="measure the baselines too and write the table of docs/accuracy.md",
+        help="measure several runs and the baselines too, and write the tables of"
+        " docs/accuracy.md; takes a quarter of an hour",
+    )
+    parser.add_argument(
+        "--runs", default=RUNS, metavar="SEEDxSCALE,…", help=f"runs of --table, as {RUNS}"
     )
     return parser.parse_args(arguments)
+
+
+def _measured(command: str, runs: Sequence[Run], scenarios: Sequence[str]) -> Measured:
+    return {
+        run: measure(command, scenarios, ["--seed", run.seed, "--scale", run.scale]) for run in runs
+    }
+
+
+def _tables(ours: Measured, others: Mapping[str, Measured]) -> dict[str, str]:
+    """Return the tables of docs/accuracy.md by the names of their places."""
+    first = next(iter(ours))
+    baselines = {name: measured[first] for name, measured in others.items()}
+    return {
+        "accuracy": accuracy_report.beside_baselines(ours[first], baselines),
+        "accuracy-totals": accuracy_report.totals(ours, others),
+        "accuracy-runs": accuracy_report.by_run(ours),
+        "accuracy-goals": accuracy_report.below_goals(ours),
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -120,26 +121,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     wanted = tomllib.loads(THRESHOLDS.read_text(encoding="utf-8"))
     scenarios = options.scenario.split(",") if options.scenario else list(wanted)
-    passed_on = ["--seed", options.seed, "--scale", options.scale]
+    runs = [Run(options.seed, options.scale)]
+    if options.table:
+        runs = [Run(*run.split("x")) for run in options.runs.split(",")]
     detect = shlex.join([str(Path(sys.executable).with_name(OURS)), "detect"])
-    python = shlex.quote(sys.executable)
+    baseline = f"{shlex.quote(sys.executable)} -m sessionbench baseline"
     try:
-        ours = measure(detect, scenarios, passed_on)
+        ours = _measured(detect, runs, scenarios)
         others = {
-            name: measure(f"{python} -m sessionbench baseline {name}", scenarios, passed_on)
+            name: _measured(f"{baseline} {name}", runs, scenarios)
             for name in (BASELINES if options.table else ())
         }
     except NotMeasuredError as error:
         print(error, file=sys.stderr)
         return 2
-    block = summary(ours, others)
-    print(block)
+    tables = _tables(ours, others)
+    print("\n\n".join(tables.values() if options.table else [tables["accuracy"]]))
     if options.table:
-        report.publish("accuracy", block, PAGE)
+        for name, block in tables.items():
+            report.publish(name, block, PAGE)
+    first = ours[runs[0]]
     missed = [
-        line for scores in ours for line in shortfalls(scores, wanted.get(scores["scenario"], {}))
+        line for scores in first for line in shortfalls(scores, wanted.get(scores["scenario"], {}))
     ]
-    print("\n".join(missed) or f"all thresholds met in {len(ours)} scenarios")
+    print("\n".join(missed) or f"all thresholds met in {len(first)} scenarios")
     return 1 if missed else 0
 
 

@@ -171,14 +171,14 @@ def upstream(stream: bool) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def gateway(upstream_url: str, interceptors: str) -> Iterator[str]:
-    """Run ``gateway-sessions serve`` with a YAML list of interceptors; yield its URL."""
+def gateway(upstream_url: str, settings: str) -> Iterator[str]:
+    """Run ``gateway-sessions serve`` with blocks of YAML, in a folder of its own; yield its URL."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "gateway.yaml"
         config.write_text(
             f"server: {{port: {port}}}\nupstream: {upstream_url}\n"
-            f"logging: {{level: WARNING}}\ninterceptors: {interceptors}\n"
+            f"logging: {{level: WARNING}}\nstate_directory: state\n{settings}\n"
         )
         process = subprocess.Popen(
             [Path(sys.executable).with_name("gateway-sessions"), "serve", "--config", str(config)],

@@ -28,15 +28,27 @@ ROUNDS = {True: (2, 1.0, 50), False: (5, 4.0, 400)}
 """Of a quick run and of a real one: rounds, seconds of load in each, single requests."""
 
 BARE = "bare proxy"
+_OFF = "session_recording: {enabled: false}"
+_ON = "jsonl: {directory: sessions}, sqlite: {path: sessions.db}"
+_TRACED = "interceptors: [{type: redact}, {type: trace}, {type: prometheus}]"
+_STALLED = (
+    "jsonl: {enabled: false}, sqlite: {enabled: false},"
+    " writers: [{type: 'bench.recording:Stalled'}]"
+)
+
 VARIANTS: Mapping[str, str] = {
-    "detection only": "[]",
-    "trace and metrics": "[{type: redact}, {type: trace}, {type: prometheus}]",
+    "detection only": f"interceptors: []\n{_OFF}",
+    "trace and metrics": f"{_TRACED}\n{_OFF}",
     "every interceptor": (
-        "[{type: redact}, {type: trace}, {type: printer, enabled: true}, "
-        "{type: message_logger, enabled: true}, {type: prometheus}]"
+        "interceptors: [{type: redact}, {type: trace}, {type: printer, enabled: true}, "
+        f"{{type: message_logger, enabled: true}}, {{type: prometheus}}]\n{_OFF}"
     ),
+    "recording": f"interceptors: []\nsession_recording: {{{_ON}}}",
+    "recording of metadata": (f"interceptors: []\nsession_recording: {{content: metadata, {_ON}}}"),
+    "recording, trace and metrics": f"{_TRACED}\nsession_recording: {{{_ON}}}",
+    "recording, stalled writer": f"interceptors: []\nsession_recording: {{{_STALLED}}}",
 }
-"""What the gateway is run with: name and YAML of its interceptors."""
+"""What the gateway is run with: name and YAML of its configuration."""
 
 
 @dataclass(slots=True)
@@ -78,8 +90,8 @@ def _targets(stream: bool) -> Iterator[dict[str, str]]:
     with contextlib.ExitStack() as stack:
         upstream = stack.enter_context(servers.upstream(stream))
         urls = {BARE: stack.enter_context(servers.helper("proxy", upstream))}
-        for name, interceptors in VARIANTS.items():
-            urls[name] = stack.enter_context(servers.gateway(upstream, interceptors))
+        for name, settings in VARIANTS.items():
+            urls[name] = stack.enter_context(servers.gateway(upstream, settings))
         yield urls
 
 

@@ -21,6 +21,7 @@ from gateway_sessions.assembly import Assembly, assemble
 from gateway_sessions.config import Admin, Config, Loaded, effective, inert_settings
 from gateway_sessions.errors import StartError
 from gateway_sessions.web.admin import AdminGuard, admin_routes, exposed
+from gateway_sessions.web.login import AREA
 from gateway_sessions.web.proxy import proxy_application
 from gateway_sessions.web.server import GRACE_SECONDS, make_runner
 from gateway_sessions.web.upstreams import UpstreamTable
@@ -50,11 +51,20 @@ class Running:
     """Where its own endpoints are: the same, or a listener of their own."""
     runners: list[web.AppRunner]
 
+    @property
+    def dashboard_url(self) -> str | None:
+        """Where people look at sessions; None where the dashboard is switched off."""
+        config = self.assembly.config
+        if any(entry.type == "dashboard" and not entry.enabled for entry in config.interceptors):
+            return None
+        return f"{self.admin_url}{config.admin.prefix}{AREA}"
+
     async def stop(self, hurry: asyncio.Event | None = None) -> bool:
         """Stop listening, let exchanges finish, write everything down.
 
         ``hurry``, once set, ends the waiting for exchanges.  Returns whether none was cut off.
         """
+        self.assembly.gateway.stopping.set()
         finished = True
         for runner in self.runners:
             finished = await _unless(hurry, runner.cleanup()) and finished
@@ -70,7 +80,7 @@ async def start(loaded: Loaded) -> Running:
     """
     config = loaded.config
     listen = admin_address(config)
-    assembly = assemble(loaded)
+    assembly = assemble(loaded, serves=True)
     runners: list[web.AppRunner] = []
     try:
         await assembly.open()
@@ -190,9 +200,13 @@ def _admin_routes(assembly: Assembly) -> list[web.RouteDef]:
         version=own_version(),
         started_at=time.time(),
         effective_config=effective(assembly.config),
-        problems=interceptors.problems,
+        problems=assembly.gateway.problems,
         extra=interceptors.routes(),
-        guard=AdminGuard(admin.token),
+        guard=AdminGuard(
+            admin.token,
+            prefix=admin.prefix,
+            reporting_token=assembly.config.recording_api.token,
+        ),
         prefix=admin.prefix,
     )
 

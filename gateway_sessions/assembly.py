@@ -6,15 +6,24 @@ gateway put it together in the same way.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
 
 from gateway_sessions import plugins
 from gateway_sessions.config import Config, Loaded, Source, detection_settings, effective, load
+from gateway_sessions.config.prices_file import read_prices
+from gateway_sessions.config.schema import InterceptorEntry
 from gateway_sessions.errors import ConfigError
 from gateway_sessions.gateway import Gateway
+from gateway_sessions.prices import Prices
+from gateway_sessions.recording.process import RecordingProcess
+from gateway_sessions.recording.writers import check_writers, entries
 from gateway_sessions.request_log import RequestLog
-from gateway_sessions.secret import server_secret
+from gateway_sessions.secret import PERSONAL_DATA, derived_key, server_secret
 from gateway_sessions.telemetry import Telemetry
 
 
@@ -24,37 +33,89 @@ class Assembly:
 
     gateway: Gateway
     config: Config
+    prices: Prices
 
     async def open(self) -> None:
-        """Open the gateway; raises `StartError` or `ConfigError` if an interceptor refuses."""
-        await self.gateway.open(effective(self.config), self.config.state_path)
+        """Open the gateway; raises `StartError` or `ConfigError` if a part of it refuses."""
+        loading = asyncio.get_running_loop().run_in_executor(None, self.prices.load)
+        try:
+            await self.gateway.open(
+                effective(self.config), self.config.state_path, _database(self.config)
+            )
+        finally:
+            await loading
 
     async def close(self) -> None:
         """Write down what is queued and close everything; idempotent."""
         await self.gateway.close()
 
 
-def assemble(source: Source = None) -> Assembly:
+def assemble(source: Source = None, *, serves: bool = False) -> Assembly:
     """Put a gateway together from a configuration: a file, a mapping, or one already loaded.
 
-    Nothing is opened yet.  Raises `ConfigError` for a wrong configuration and `StartError` if
-    the server secret can not be stored.
+    ``serves`` tells that the gateway's own endpoints will be served, so that what consists of
+    endpoints is worth having.  Nothing is opened yet.  Raises `ConfigError` for a wrong
+    configuration and `StartError` if the server secret can not be stored.
     """
     loaded = load(source)
     config = loaded.config
     check_interceptors(loaded)
+    check_writers(config.session_recording)
     telemetry = Telemetry()
     talkative = config.logging.level in ("DEBUG", "INFO")
     chain = plugins.load(
-        config.interceptors, telemetry, extra=(("log", RequestLog()),) if talkative else ()
+        (*_limits(config), *config.interceptors, *(_endpoints(config) if serves else ())),
+        telemetry,
+        extra=(("log", RequestLog()),) if talkative else (),
     )
+    secret = server_secret(config.secret, config.state_path)
+    recording = config.session_recording
+    prices = Prices(read_prices(recording.prices_file))
     gateway = Gateway(
         detection_settings(config.session),
-        secret=server_secret(config.secret, config.state_path),
+        secret=secret,
         interceptors=chain,
+        recording=RecordingProcess(
+            recording,
+            telemetry,
+            secret=derived_key(secret, PERSONAL_DATA),
+            idle_seconds=config.session.session_ttl_seconds,
+        )
+        if entries(recording)
+        else None,
+        prices=prices,
         telemetry=telemetry,
     )
-    return Assembly(gateway, config)
+    return Assembly(gateway, config, prices)
+
+
+def _limits(config: Config) -> list[InterceptorEntry]:
+    """Return the interceptor that limits sessions, where they are to be limited.
+
+    It comes first: what it refuses need not be looked at by others.
+    """
+    limits = config.rate_limiting.per_session
+    if limits.requests_per_minute is None and limits.tokens_per_hour is None:
+        return []
+    return [InterceptorEntry(type="rate_limit", config=msgspec.structs.asdict(limits))]
+
+
+def _endpoints(config: Config) -> list[InterceptorEntry]:
+    """Return the interceptors that serve endpoints by a block of the configuration."""
+    listed = {entry.type for entry in config.interceptors}
+    found: list[InterceptorEntry] = []
+    if config.recording_api.enabled and "recording_api" not in listed:
+        options = msgspec.structs.asdict(config.recording_api)
+        del options["enabled"], options["token"]
+        found.append(InterceptorEntry(type="recording_api", config=options))
+    return found
+
+
+def _database(config: Config) -> Path | None:
+    recording = config.session_recording
+    if not (recording.enabled and recording.sqlite.enabled):
+        return None
+    return Path(recording.sqlite.path).expanduser()
 
 
 def build_gateway(source: Source = None) -> Gateway:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
@@ -69,9 +70,13 @@ class InterceptorChain:
         self._upstream_hooks = _having("upstream_headers", self._named)
         self._client_hooks = _having("client_headers", self._named)
         self._finished_hooks = _having("exchange_finished", self._named)
+        self._before_hooks = _having("before_write", self._named)
+        self._failing = threading.Lock()
+        """Held while a failure is logged: some happen on writers' threads."""
         writing = dict(_having("write", self._named))
         writers: list[Any] = [named for named in self._named if named[0] in writing]
-        self._delivery = Delivery(writers, telemetry, limits) if writers else None
+        prepare = self._before_write if self._before_hooks else None
+        self._delivery = Delivery(writers, telemetry, limits, prepare=prepare) if writers else None
         self.needs_request_hook = bool(self._request_hooks)
         """False where awaiting `request_started` would change nothing."""
         self.needs_exchange = bool(self._finished_hooks or writers)
@@ -192,6 +197,22 @@ class InterceptorChain:
                 added.extend(headers)
         return tuple(added)
 
+    def _before_write(self, exchange: Exchange) -> Exchange | None:
+        """Return what writers get of an exchange; runs on a writer's thread.
+
+        None where a hook fails: what it would have taken out must not be written.
+        """
+        for name, hook in self._before_hooks:
+            try:
+                answer = hook(exchange)
+                if not isinstance(answer, Exchange):
+                    raise TypeError(f"a {type(answer).__name__} is no Exchange")  # noqa: TRY301
+            except BaseException as exc:  # noqa: BLE001 - it must not end the writer's thread
+                self._failed(name, "before_write", exc)
+                return None
+            exchange = answer
+        return exchange
+
     async def _in_time(self, answer: Awaitable[Any]) -> Any:
         limit = asyncio.timeout(self._deadline)
         try:
@@ -211,8 +232,9 @@ class InterceptorChain:
 
     def _failed(self, name: str, hook: str, error: BaseException) -> None:
         self._telemetry.emit(InterceptorFailed(name, hook, summary(error)))
-        quiet = self._quiet.setdefault((name, hook), Quiet())
-        if count := quiet.count():
+        with self._failing:
+            count = self._quiet.setdefault((name, hook), Quiet()).count()
+        if count:
             logger.error(
                 "interceptor %s: %s failed: %s%s",
                 name,

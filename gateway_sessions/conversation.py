@@ -82,6 +82,9 @@ class Conversation(msgspec.Struct, frozen=True):
     """Raw JSON of each message, in wire order, in-line system messages included."""
     read: Callable[[msgspec.Raw], tuple[Message, ...]]
     """Turns one raw message into values; raises `UnreadableBody`."""
+    plain: Mapping[str, str] = {}
+    """The roles, by the dialect's own name, of messages that ``{"role": …, "content": "text"}``
+    says all about: such a message is that text of that role, and need not be given to ``read``."""
     system: bytes = b""
     """Raw JSON of the system prompt where the dialect keeps it outside of the messages."""
     tools: bytes = b""
@@ -100,7 +103,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Token counts of one exchange, in tokens.
 
     ``input_tokens`` includes cached input and ``output_tokens`` includes reasoning, whatever
-    the provider's own habit; the cache and reasoning counts are parts of those sums.
+    the provider's own habit; all other counts are parts of those sums.
     """
 
     input_tokens: int = 0
@@ -108,6 +111,13 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     cache_read_tokens: int = 0
     cache_creation_tokens: int = 0
     reasoning_tokens: int = 0
+    """What the model thought before it spoke, whatever the provider calls it."""
+    thinking_tokens: int = 0
+    """Those of ``reasoning_tokens`` that the provider calls thinking or thoughts."""
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    cache_creation_1h_tokens: int = 0
+    """Those of ``cache_creation_tokens`` that went into a cache that lives an hour."""
 
 
 class Reply(msgspec.Struct, frozen=True):

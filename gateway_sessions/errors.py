@@ -25,5 +25,9 @@ class UnreadableLog(GatewaySessionsError):
     """A line of an exchange log can not be read; the text names file and line."""
 
 
+class WrongQuery(GatewaySessionsError):
+    """A search asks for what can not be understood; the text names the parameter and the cure."""
+
+
 class StartError(GatewaySessionsError):
     """Something this machine should provide is missing (port in use, folder not writable)."""

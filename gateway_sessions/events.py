@@ -7,21 +7,24 @@ with microseconds, durations milliseconds, sizes bytes, costs US dollars.
 
 from __future__ import annotations
 
-import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from gateway_sessions.names import snake_case
+
+if TYPE_CHECKING:
+    OptionalRaw = msgspec.Raw | None
+else:
+    # msgspec can write that union but not read it; where the field is missing it is None too.
+    OptionalRaw = msgspec.Raw
 
 VERSION = 1
 """Of the record format: in the first line of each file as ``record_version``."""
 
 
-def _snake(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-
-
 class SessionEvent(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag=_snake
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag=snake_case
 ):
     """Base of all events."""
 
@@ -112,7 +115,10 @@ class RequestRecorded(SessionEvent, frozen=True, kw_only=True):
     is_streaming: bool
     request_text: str | None = None
     """The newest user text."""
-    request_json: msgspec.Raw | None = None
+    request_json: OptionalRaw = None
+    unchanged_fields: tuple[str, ...] = ()
+    """Large fields of the body (instructions, tools) that ``request_json`` leaves out, because
+    they are as in the newest request of the session, since it started, that had them."""
     delta_messages: tuple[msgspec.Raw, ...] | None = None
     """The messages that are new in this request, as on the wire."""
     parse_error: str | None = None
@@ -141,7 +147,7 @@ class ToolUse(Part, frozen=True, kw_only=True):
     tool_call_id: str
     tool_name: str
     input_size_bytes: int
-    tool_arguments: msgspec.Raw | None = None
+    tool_arguments: OptionalRaw = None
 
 
 class ResponseStats(Part, frozen=True, kw_only=True):
@@ -160,7 +166,7 @@ class ResponseStats(Part, frozen=True, kw_only=True):
     streaming_duration_ms: float | None = None
     time_to_first_token_ms: float | None = None
     chunk_latency: Latency | None = None
-    raw_usage: msgspec.Raw | None = None
+    raw_usage: OptionalRaw = None
     """The provider's own usage object."""
     cost_usd: float | None = None
 
@@ -185,7 +191,7 @@ class ResponseRecorded(SessionEvent, frozen=True, kw_only=True):
     tokens: Tokens | None
     """As in ``stats``, for readers of flat records."""
     response_text: str | None = None
-    response_json: msgspec.Raw | None = None
+    response_json: OptionalRaw = None
     """A streamed response is put together into the object that would have come unstreamed."""
     response_headers: dict[str, str] | None = None
 
@@ -196,7 +202,7 @@ class ToolCallRecorded(SessionEvent, frozen=True, kw_only=True):
     tool_name: str
     tool_call_id: str
     input_size_bytes: int
-    tool_arguments: msgspec.Raw | None = None
+    tool_arguments: OptionalRaw = None
     output_size_bytes: int | None = None
     success: bool | None = None
     """None where the dialect does not say."""
@@ -328,11 +334,23 @@ class FinalStats(Part, frozen=True, kw_only=True):
     estimated_cost: EstimatedCost
     streaming_stats: StreamingStats | None = None
     tree: dict[str, Any] | None = None
-    """The session's loops and turns."""
+    """A session of the agent tree as its JSON reads: its loops without their turns, which are in
+    `LoopRecorded`, and the usage of itself and of all that worked for it."""
+
+
+class LoopRecorded(SessionEvent, frozen=True, kw_only=True):
+    """A loop of the agent tree began, went on or ended.
+
+    The newest one of a loop holds; of its turns, each is in the ones after it changed, and a
+    summary that it goes on from is only in the first.
+    """
+
+    loop: msgspec.Raw
+    """A `LoopRecord` as JSON, with the turns that have changed."""
 
 
 class Completed(SessionEvent, frozen=True, kw_only=True):
-    """A session ended: ``reason`` is expired, evicted, reset or shutdown."""
+    """A session ended: ``reason`` is expired, evicted, reset, shutdown, or ended by its client."""
 
     success: bool
     """Whether its last exchange succeeded."""
@@ -356,6 +374,45 @@ class Error(SessionEvent, frozen=True, kw_only=True):
     error_details: dict[str, Any] | None = None
 
 
+class SessionReported(SessionEvent, frozen=True, kw_only=True):
+    """What a client says of its session through the recording API; the newest one holds."""
+
+    provider: str
+    message_count: int
+    model: str | None = None
+    title: str | None = None
+    workspace_id: str | None = None
+    workspace_path: str | None = None
+    metadata: OptionalRaw = None
+    """Whatever the client keeps there."""
+
+
+class MessageRecorded(SessionEvent, frozen=True, kw_only=True):
+    """A message that a client reported through the recording API, as a whole.
+
+    The newest one of a message holds; ``request_id`` is ``recording_api:`` and the message's id.
+    """
+
+    message_id: str
+    role: str
+    created_at: str
+    is_complete: bool
+    """False while the client adds to it."""
+    content_characters: int
+    content: str | None = None
+    """None where only facts about texts are recorded."""
+    model: str | None = None
+    parent_id: str | None = None
+    """The message that it answers."""
+    metadata: OptionalRaw = None
+
+
+class MessageRemoved(SessionEvent, frozen=True, kw_only=True):
+    """A message that the client no longer has in its session."""
+
+    message_id: str
+
+
 class Gap(SessionEvent, frozen=True, kw_only=True):
     """Events are missing here, because a buffer was full or a writer failed."""
 
@@ -372,6 +429,10 @@ AnyEvent = (
     | ToolCallRecorded
     | RequestCompleted
     | StatsSnapshot
+    | LoopRecorded
+    | SessionReported
+    | MessageRecorded
+    | MessageRemoved
     | Completed
     | Error
     | Gap

@@ -33,9 +33,9 @@ class SessionTag(msgspec.Struct, frozen=True, kw_only=True):
     root_session_id: str
     parent_session_id: str | None = None
     previous_session_id: str | None = None
-    """The session that this one took up again after it had expired."""
+    """The session that this one took up: one that had expired, or from which it was forked."""
     external_id: str | None = None
-    """The id that the client itself gave the session, as sent."""
+    """The id that the client itself gave the session, as sent; masked if it looks like a key."""
     reason: str = ""
     """One sentence: which rule decided, and on what."""
     explain: tuple[dict[str, Any], ...] = ()
@@ -86,6 +86,8 @@ class Response(msgspec.Struct, frozen=True):
     ``refused`` (by an interceptor), or None."""
     raw_stream: bytes = b""
     """The chunks as they came, where an interceptor asked for them."""
+    complete: bool = True
+    """False where a stream ended without its end marker or with an error in it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -111,6 +113,9 @@ class Exchange:
     """Messages in the request."""
     new_messages: int = 0
     """How many of them, at the end, this session had not sent before."""
+    counts_tokens: bool = False
+    """A request to count the tokens of a history that is known: shown with its session, and no
+    turn of it."""
     timings: dict[str, float] = field(default_factory=dict)
     """Seconds spent by us: ``detection``, and ``overhead`` in all."""
 

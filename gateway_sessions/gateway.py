@@ -10,23 +10,29 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from gateway_sessions.chain import InterceptorChain
+from gateway_sessions.conversation import Reply
 from gateway_sessions.detection.detector import Sender
 from gateway_sessions.detection.plan import Plan
 from gateway_sessions.detection.settings import DetectionSettings
-from gateway_sessions.dialects import Dialect, dialect_for
+from gateway_sessions.dialects import Dialect, counted_dialect, dialect_for
 from gateway_sessions.errors import UnreadableBody
 from gateway_sessions.exchange import Client, Exchange, Headers, Request
 from gateway_sessions.hooks import Context
 from gateway_sessions.index.base import Index
+from gateway_sessions.prices import Prices
 from gateway_sessions.random_names import random_name
+from gateway_sessions.recorded import Recorded, Recording
+from gateway_sessions.recording.quiet import Quiet
 from gateway_sessions.redaction import masked_headers, masked_path, masked_text
-from gateway_sessions.telemetry import Detected, SessionStarted, Telemetry
+from gateway_sessions.secret import derived_key
+from gateway_sessions.telemetry import Detected, SessionStarted, Telemetry, Unpriced
 from gateway_sessions.tracker import Tracked, Tracker
 from gateway_sessions.transit import Transit
 
@@ -34,6 +40,10 @@ logger = logging.getLogger(__name__)
 
 OFF_LOOP_BYTES = 256 * 1024
 """Bodies larger than this are read on a thread, so that other clients do not wait for them."""
+
+
+EXPIRY_SECONDS = 5.0
+"""How often sessions are looked through for those that were idle for too long."""
 
 
 class RequestHead(msgspec.Struct, frozen=True, gc=False):
@@ -58,6 +68,8 @@ class Gateway:
         secret: bytes,
         index: Index | None = None,
         interceptors: InterceptorChain | None = None,
+        recording: Recording | None = None,
+        prices: Prices | None = None,
         telemetry: Telemetry | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.perf_counter,
@@ -70,6 +82,8 @@ class Gateway:
             secret: at least 16 bytes; replicas that share sessions share it.
             index: where sessions are kept; by default in memory.
             interceptors: the chain, made but not opened.
+            recording: what records sessions, made but not opened; None records nothing.
+            prices: what tokens cost; None leaves costs out.
             telemetry: where to announce what happens.
             clock: unix time in seconds, of records and expiry.
             monotonic: seconds for durations; never goes back.
@@ -80,33 +94,114 @@ class Gateway:
         self.clock = clock
         self.monotonic = monotonic
         self.tracker = Tracker(settings, secret, self.telemetry, index=index, explain=explain)
+        self.recorded = (
+            Recorded(recording, self.telemetry, clock) if recording is not None else None
+        )
+        """What is told of exchanges that are recorded; None where nothing is."""
+        self.needs_exchange = self.interceptors.needs_exchange or recording is not None
+        """Whether anybody looks at finished exchanges."""
+        self.needs_headers = self.interceptors.needs_headers or recording is not None
+        """Whether anybody looks at their headers."""
+        self._recording = recording
+        self._prices = prices
+        self._unpriced = Quiet()
+        self._expiry: asyncio.TimerHandle | None = None
         self._enabled = settings.enabled
         self._started_at = clock()
+        self._derive_key = partial(derived_key, secret)
         self._open = False
+        self.stopping = asyncio.Event()
+        """Set it before connections are drained: those that would stay open end then."""
 
     async def open(
-        self, effective_config: dict[str, Any] | None = None, state_directory: Path = Path()
+        self,
+        effective_config: dict[str, Any] | None = None,
+        state_directory: Path = Path(),
+        database: Path | None = None,
     ) -> None:
-        """Open the interceptors.
+        """Open the interceptors and the recording.
 
         Raises:
-            StartError, ConfigError: one of them refuses.
+            StartError, ConfigError: one of them refuses; then nothing is left open.
         """
-        context = Context(self.telemetry, self.stats, effective_config or {}, state_directory)
+        context = Context(
+            self.telemetry,
+            self.stats,
+            effective_config or {},
+            state_directory,
+            derive_key=self._derive_key,
+            recording=self._recording,
+            database=database,
+            stopping=self.stopping,
+        )
         await self.interceptors.open(context)
+        if self._recording is not None:
+            try:
+                await self._recording.open()
+            except BaseException:
+                await self.interceptors.close()
+                raise
         self._open = True
+        self._expire()
 
     async def close(self) -> None:
         """Write down what is queued and close everything; idempotent."""
-        if self._open:
-            self._open = False
-            await self.interceptors.close()
+        if not self._open:
+            return
+        self._open = False
+        self.stopping.set()
+        if self._expiry is not None:
+            self._expiry.cancel()
+        await self.interceptors.close()
+        if self._recording is not None:
+            await self._recording.shutdown()
+
+    async def flush(self) -> None:
+        """Return when everything finished before the call is written, or given up as failed."""
+        await self.interceptors.flush()
+        if self._recording is not None:
+            await self._recording.flush()
+
+    def problems(self) -> list[str]:
+        """Return one sentence for each writer that fails at present, for ``/readyz``."""
+        recording = [] if self._recording is None else self._recording.problems()
+        return self.interceptors.problems() + recording
 
     def stats(self) -> dict[str, Any]:
-        """Return what can only be read now: live sessions, start time (unix seconds)."""
+        """Return what can only be read now.
+
+        ``sessions_active``, ``started_at`` (unix seconds) and, where sessions are recorded,
+        ``recording``: how many events wait for each writer.
+        """
         index = self.tracker.index
         index.expire(self.clock())
-        return {"sessions_active": index.active, "started_at": self._started_at}
+        stats: dict[str, Any] = {"sessions_active": index.active, "started_at": self._started_at}
+        if self._recording is not None:
+            stats["recording"] = self._recording.queued()
+        return stats
+
+    def cost(self, exchange: Exchange, reply: Reply | None) -> float | None:
+        """Return what an exchange cost in US dollars; None where that is not known."""
+        if self._prices is None or reply is None or reply.usage is None:
+            return None
+        model = reply.model or exchange.model
+        try:
+            cost = self._prices.cost(exchange.provider, model, reply.usage, exchange.started_at)
+        except Exception:
+            if count := self._unpriced.count():
+                logger.exception("prices failed (%d times): %s", count, model)
+            return None
+        if cost is None:
+            self.telemetry.emit(Unpriced(model))
+            return None
+        return cost.total
+
+    def _expire(self) -> None:
+        """Notice sessions that ended while there is no traffic to notice it with."""
+        more = self.tracker.index.expire(self.clock())
+        # Between two portions, the requests that wait have their turn.
+        pause = 0.0 if more else EXPIRY_SECONDS
+        self._expiry = asyncio.get_running_loop().call_later(pause, self._expire)
 
     async def begin(self, head: RequestHead, body: bytes | None) -> Transit:
         """Put a request into its session and ask the interceptors about it.
@@ -120,16 +215,24 @@ class Gateway:
         now, began = self.clock(), self.monotonic()
         fields = first_values(head.headers)
         dialect = dialect_for(head.method, head.path, head.headers)
-        exchange = self._exchange(head, body, fields, dialect, now)
+        counted = None if dialect else counted_dialect(head.method, head.path, head.headers)
+        exchange = self._exchange(head, body, fields, dialect or counted, now)
         tracked: Tracked | None = None
         if dialect is not None and self._enabled:
             if body is None:
                 exchange.parse_error = "the body was not inspected"
             else:
                 tracked = await self._detect(exchange, head, fields, dialect, body, now)
-        transit = Transit(self, exchange, dialect, tracked, began)
+        elif counted is not None and not await self._attribute(
+            exchange, head, fields, counted, body
+        ):
+            counted, exchange.dialect, exchange.provider = None, "", "other"
+        transit = Transit(self, exchange, dialect or counted, tracked, began)
         if dialect is not None and self.interceptors.needs_request_hook:
             transit.refusal = await self.interceptors.request_started(exchange)
+        if tracked is not None and self.recorded is not None:
+            # After the hooks: what they mask must not be recorded.
+            self.recorded.arrived(exchange, tracked)
         transit.spent = self.monotonic() - began
         return transit
 
@@ -141,10 +244,8 @@ class Gateway:
         dialect: Dialect | None,
         now: float,
     ) -> Exchange:
-        seen = dialect is not None and (
-            self.interceptors.needs_exchange or self.interceptors.needs_request_hook
-        )
-        headers_seen = seen and self.interceptors.needs_headers
+        seen = dialect is not None and (self.needs_exchange or self.interceptors.needs_request_hook)
+        headers_seen = seen and self.needs_headers
         request = Request(
             head.method,
             masked_path(head.path) if seen else "",
@@ -175,10 +276,7 @@ class Gateway:
         began = self.monotonic()
         sender = Sender(fields, head.path, head.ip)
         try:
-            if len(body) > OFF_LOOP_BYTES:
-                plan = await asyncio.to_thread(self._plan, dialect, body, sender)
-            else:
-                plan = self._plan(dialect, body, sender)
+            plan = await self._planned(dialect, body, sender)
             planned = self.monotonic()
             tracked = self.tracker.place(plan, now)
             placed = self.monotonic()
@@ -212,6 +310,37 @@ class Gateway:
                 )
             )
         return tracked
+
+    async def _attribute(
+        self,
+        exchange: Exchange,
+        head: RequestHead,
+        fields: dict[str, str],
+        dialect: Dialect,
+        body: bytes | None,
+    ) -> bool:
+        """Show a token count with its session, if its history is known; it changes nothing."""
+        if body is None or not self._enabled:
+            return False
+        sender = Sender(fields, head.path, head.ip)
+        try:
+            plan = await self._planned(dialect, body, sender)
+            exchange.session = self.tracker.find(plan, exchange.started_at)
+        except UnreadableBody:
+            return False
+        except Exception:
+            logger.exception("a token count on %s could not be attributed", exchange.request.path)
+            return False
+        exchange.counts_tokens = exchange.session is not None
+        exchange.model = plan.conversation.model
+        exchange.client = Client(head.ip, exchange.client.user_agent, plan.scope.name)
+        exchange.message_count = plan.messages
+        return exchange.counts_tokens
+
+    async def _planned(self, dialect: Dialect, body: bytes, sender: Sender) -> Plan:
+        if len(body) > OFF_LOOP_BYTES:
+            return await asyncio.to_thread(self._plan, dialect, body, sender)
+        return self._plan(dialect, body, sender)
 
     def _plan(self, dialect: Dialect, body: bytes, sender: Sender) -> Plan:
         return self.tracker.plan(dialect.read_request(body, sender.path), sender)

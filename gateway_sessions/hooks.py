@@ -3,7 +3,8 @@
 An interceptor is a plain object with any subset of the methods of `Interceptor`.  The inline
 hooks run on the request path and must be quick; each has a deadline, and one that fails or is
 late is logged, counted and passed over, so that it never breaks traffic.  ``write`` is fed in
-batches on a thread of its own, off the request path.
+batches on a thread of its own, off the request path.  Only ``before_write`` is not passed over:
+it may be what keeps something secret, so that what it fails on is written by nobody.
 
 Life cycle: constructed with its options → ``open`` → hooks … → ``close``.  ``close`` is called
 after ``open`` was, even where that failed halfway.
@@ -11,16 +12,59 @@ after ``open`` was, even where that failed halfway.
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
+from gateway_sessions.events import SessionEvent
 from gateway_sessions.exchange import Exchange, Headers, Refusal
 from gateway_sessions.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from aiohttp.web import AbstractRouteDef
+
+
+LEFT_OUT = "left_out"
+"""The type of what stands for events that came faster than they could be passed on."""
+
+
+class FeedEvent(msgspec.Struct, frozen=True, gc=False):
+    """A session event as it was recorded, for those who follow along."""
+
+    session_id: str
+    request_id: str
+    type: str
+    json: bytes
+    """The whole event, as one line of a session file has it, without the line's end."""
+
+
+class RecordingHandle(Protocol):
+    """The recorder, as interceptors may use it; all on the event loop's thread."""
+
+    def record(self, item: SessionEvent, /) -> bool:
+        """Take an event; False where it was dropped because too much waits."""
+
+    async def flush(self) -> None:
+        """Return when all that was taken before the call is durable, or given up as failed."""
+
+    def follow(self, listener: Callable[[FeedEvent], None]) -> Callable[[], None]:
+        """Call ``listener`` with each event that is recorded from now on, cleaned as recorded.
+
+        It is called on the event loop and must be quick.  Where events come faster than they
+        are passed on, some are left out; then comes one of the type ``left_out``, of no
+        session, whose JSON has their ``count``.  Returns what ends it.
+        """
+
+
+def _passing_key(purpose: str) -> bytes:
+    """Return a key that nobody gets again, where the host has no secret."""
+    del purpose
+    return secrets.token_bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +79,15 @@ class Context:
     """The configuration in force, secrets replaced by ``***``."""
     state_directory: Path
     """A folder (mode 0700) for files that must survive a restart."""
+    recording: RecordingHandle | None = None
+    """Where sessions are recorded; None where they are not."""
+    database: Path | None = None
+    """The SQLite file of recorded sessions, where that is written."""
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the gateway begins to stop: connections that would stay open are to end now."""
+    derive_key: Callable[[str], bytes] = _passing_key
+    """Gives 32 bytes for a purpose, always the same, made from the server secret and telling
+    nothing of it: for hashes that nobody else can make."""
 
 
 class Interceptor(Protocol):
@@ -54,6 +107,9 @@ class Interceptor(Protocol):
 
     def exchange_finished(self, exchange: Exchange) -> None:
         """See the whole exchange when its last byte has left, on the event loop."""
+
+    def before_write(self, exchange: Exchange) -> Exchange:
+        """Return what all writers get of a finished exchange; runs off the event loop, once."""
 
     def write(self, batch: Sequence[Exchange]) -> None:
         """Write finished exchanges down; runs on a thread, one batch at a time, in order."""

@@ -11,7 +11,7 @@ shape can not tell (a card's check digit, an octet over 255) is checked on each 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from ipaddress import ip_address
 from typing import Any, Literal
@@ -48,19 +48,20 @@ class Personal:
 
     Args:
         mode: what takes the place of a match.
-        kinds: which of `KINDS` to look for.
+        kinds: which of `KINDS` to look for; None looks for all of them.
         patterns: names and RE2 expressions of the user's own, tried before ours.
         key: keeps the tokens of ``tokenize`` from being found out by trying all phone numbers.
 
     Raises:
-        ConfigError: a pattern is no valid RE2 expression, or matches nothing at all.
+        ConfigError: a pattern is no valid RE2 expression, or matches the empty text; or there is
+            nothing to look for.
     """
 
     def __init__(
         self,
         mode: Mode = "mask",
         *,
-        kinds: tuple[str, ...] = KINDS,
+        kinds: Sequence[str] | None = None,
         patterns: Mapping[str, str] | None = None,
         key: bytes = b"",
     ) -> None:
@@ -69,10 +70,13 @@ class Personal:
         own = dict(patterns or {})
         for name, pattern in own.items():
             _check(name, pattern)
-        for kind in kinds:
+        wanted = KINDS if kinds is None else kinds
+        for kind in wanted:
             if kind not in _SHAPES:
                 raise ConfigError(f"there is no kind {kind!r}; it is one of {', '.join(KINDS)}")
-        shapes = [*own.items(), *((kind, _SHAPES[kind]) for kind in KINDS if kind in kinds)]
+        shapes = [*own.items(), *((kind, _SHAPES[kind]) for kind in KINDS if kind in wanted)]
+        if not shapes:
+            raise ConfigError("there is nothing to look for: name kinds or patterns")
         self._names = [name for name, _ in shapes]
         self._own = len(own)
         self._search = re2.compile("|".join(f"({pattern})" for _, pattern in shapes), _options())

@@ -1,8 +1,9 @@
-"""From the ``interceptors`` block of the configuration to objects.
+"""From the configuration to objects: interceptors, and writers of session events.
 
-An interceptor is named by its entry point (group ``gateway_sessions.interceptors``) or by its
-place, ``package.module:Class``.  Its options are the arguments of its constructor, so there is
-no second list of them to keep: names, types and defaults are read off the signature.
+Both are named by their entry point (groups ``gateway_sessions.interceptors`` and
+``gateway_sessions.writers``) or by their place, ``package.module:Class``.  Their options are the
+arguments of their constructor, so there is no second list of them to keep: names, types and
+defaults are read off the signature.
 """
 
 from __future__ import annotations
@@ -28,22 +29,49 @@ GROUP = "gateway_sessions.interceptors"
 BUILT_IN = {
     name: f"interceptors.{name}:{class_name}"
     for name, class_name in {
+        "dashboard": "Dashboard",
         "message_logger": "MessageLogger",
         "printer": "Printer",
         "prometheus": "Prometheus",
         "rate_limit": "RateLimit",
+        "recording_api": "RecordingApi",
         "redact": "Redact",
         "trace": "Trace",
     }.items()
 }
 """Where those in the box are, for a checkout that was never installed and has no entry points."""
 
-ALWAYS = "prometheus"
-"""Runs unless it is listed with ``enabled: false``: ``/metrics`` is always there."""
+WRITER_GROUP = "gateway_sessions.writers"
+"""Entry points of this group name writers of session events."""
+
+WRITERS = {
+    "jsonl": "interceptors.jsonl:JsonlWriter",
+    "postgres": "interceptors.postgres:PostgresWriter",
+    "sqlite": "interceptors.sqlite:SqliteWriter",
+}
+"""As `BUILT_IN`."""
+
+ALWAYS = ("prometheus", "dashboard")
+"""Run unless listed with ``enabled: false``: ``/metrics`` and ``/sessions`` are always there."""
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """A sort of plug-in."""
+
+    noun: str
+    """What sentences call one of them."""
+    block: str
+    """Where in the configuration they are listed."""
+    group: str
+    built_in: Mapping[str, str]
+
+
+INTERCEPTOR = Kind("interceptor", "interceptors", GROUP, BUILT_IN)
+WRITER = Kind("writer", "session_recording.writers", WRITER_GROUP, WRITERS)
 
 
 class Section(Protocol):
-    """One entry of the configuration's ``interceptors`` list."""
+    """One entry of a list of plug-ins in the configuration."""
 
     @property
     def type(self) -> str:
@@ -75,49 +103,53 @@ def load(
         name = section.type if count == 1 else f"{section.type}-{count}"
         make = check(section)
         if section.enabled:
-            named.append((name, _made(section.type, make)))
+            named.append((name, _made(f"interceptor {section.type}", make)))
         else:
             disabled.append(name)
-    if ALWAYS not in seen:
-        named.append((ALWAYS, find(ALWAYS)()))
+    named += [(name, find(name)()) for name in ALWAYS if name not in seen]
     named.extend(extra)
     return InterceptorChain(named, telemetry, disabled=disabled)
 
 
-def check(section: Section) -> Callable[[], object]:
-    """Return what makes the interceptor of a section, its options checked and converted.
+def check(section: Section, kind: Kind = INTERCEPTOR) -> Callable[[], object]:
+    """Return what makes the plug-in of a section, its options checked and converted.
 
     Raises `ConfigError` as `load` does; also for use without making anything.
     """
     try:
-        factory = find(section.type)
+        factory = find(section.type, kind)
     except ConfigError:
         if section.enabled:
             raise
         return object  # switched off, perhaps because it is not installed here
-    options = _options(section.type, factory, section.config)
+    options = _options(f"{kind.noun} {section.type}", factory, section.config)
     return lambda: factory(**options)
 
 
-def find(kind: str) -> Callable[..., object]:
-    """Return the class or function that makes interceptors of a type.
+def made(section: Section, kind: Kind = INTERCEPTOR) -> object:
+    """Return the plug-in of a section; raises `ConfigError` as `load` does."""
+    return _made(f"{kind.noun} {section.type}", check(section, kind))
+
+
+def find(name: str, kind: Kind = INTERCEPTOR) -> Callable[..., object]:
+    """Return the class or function that makes plug-ins of a type.
 
     Raises `ConfigError` with the nearest known name if there is none.
     """
-    for entry in entry_points(group=GROUP, name=kind):
-        return _imported(kind, entry.value)
-    if kind in BUILT_IN:
-        return _imported(kind, BUILT_IN[kind])
-    if ":" in kind or "." in kind:
-        return _imported(kind, kind)
-    known = {*BUILT_IN, *(entry.name for entry in entry_points(group=GROUP))}
+    for entry in entry_points(group=kind.group, name=name):
+        return _imported(name, entry.value, kind)
+    if name in kind.built_in:
+        return _imported(name, kind.built_in[name], kind)
+    if ":" in name or "." in name:
+        return _imported(name, name, kind)
+    known = {*kind.built_in, *(entry.name for entry in entry_points(group=kind.group))}
     raise ConfigError(
-        f"interceptors: there is no type {kind!r}{_nearest(kind, known)};"
+        f"{kind.block}: there is no type {name!r}{_nearest(name, known)};"
         " give one of your own as package.module:Class"
     )
 
 
-def _imported(kind: str, place: str) -> Callable[..., object]:
+def _imported(name: str, place: str, kind: Kind) -> Callable[..., object]:
     module_name, colon, attribute = place.partition(":")
     if not colon:
         module_name, _, attribute = place.rpartition(".")
@@ -127,26 +159,24 @@ def _imported(kind: str, place: str) -> Callable[..., object]:
             found = getattr(found, part)
     except Exception as exc:  # importing runs code of strangers
         raise ConfigError(
-            f"interceptors: {kind!r} can not be loaded ({type(exc).__name__}: {exc})"
+            f"{kind.block}: {name!r} can not be loaded ({type(exc).__name__}: {exc})"
         ) from exc
     if not callable(found):
-        raise ConfigError(f"interceptors: {kind!r} is not a class")
+        raise ConfigError(f"{kind.block}: {name!r} is not a class")
     return typing.cast("Callable[..., object]", found)
 
 
-def _made(kind: str, make: Callable[[], object]) -> object:
+def _made(what: str, make: Callable[[], object]) -> object:
     try:
         return make()
     except ConfigError as exc:
-        raise ConfigError(f"interceptor {kind}: {exc}") from exc
+        raise ConfigError(f"{what}: {exc}") from exc
     except Exception as exc:  # as above
-        raise ConfigError(
-            f"interceptor {kind} can not be made ({type(exc).__name__}: {exc})"
-        ) from exc
+        raise ConfigError(f"{what} can not be made ({type(exc).__name__}: {exc})") from exc
 
 
 def _options(
-    kind: str, factory: Callable[..., object], config: Mapping[str, Any]
+    what: str, factory: Callable[..., object], config: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Check options against the factory's signature and convert them to its types."""
     parameters = inspect.signature(factory).parameters
@@ -158,20 +188,18 @@ def _options(
     }
     missing = [n for n, p in valid.items() if p.default is p.empty and n not in config]
     if missing:
-        raise ConfigError(f"interceptor {kind}: option {missing[0]!r} is missing from its config")
+        raise ConfigError(f"{what}: option {missing[0]!r} is missing from its config")
     hints = _hints(factory)
     options = {}
     for name, value in config.items():
         if name not in valid and not takes_any:
             hint = _nearest(name, valid) or f"; it has {', '.join(valid) or 'no options'}"
-            raise ConfigError(f"interceptor {kind}: there is no option {name!r}{hint}")
+            raise ConfigError(f"{what}: there is no option {name!r}{hint}")
         try:
             options[name] = _converted(value, hints.get(name, Any))
         except msgspec.ValidationError as exc:
             reason = str(exc).replace("`", "")
-            raise ConfigError(
-                f"interceptor {kind}: option {name!r}: {reason[:1].lower()}{reason[1:]}"
-            ) from exc
+            raise ConfigError(f"{what}: option {name!r}: {reason[:1].lower()}{reason[1:]}") from exc
     return options
 
 

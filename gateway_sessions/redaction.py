@@ -3,7 +3,8 @@
 Recognition goes by name first (``authorization``, ``?api_key=``) and by shape second
 (``Bearer …``, ``sk-…``, a JWT), since people put keys into headers of their own.  It errs on
 the side of masking: a value lost from a trace is a nuisance, a key found in one is an incident.
-Bodies are not looked at here: they are what the user wants recorded.
+Bodies are what the user wants recorded, and stay; only of errors, which may quote the key that
+they refuse, keys are masked.
 
 Everything takes time linear in its input.  No pattern has nested or adjacent repetitions, and
 each repetition is tied to a literal that it can not itself contain or that it consumes.
@@ -71,6 +72,12 @@ _ASSIGNMENT = (
 
 _SHAPES = re.compile(f"(?P<key>{_KEY})|(?P<scheme>{_SCHEME})|(?P<user>{_USERINFO})|{_ASSIGNMENT}")
 
+_QUOTED = re.compile(
+    rb"%b|(?i:bearer)[ \t]+[A-Za-z0-9_.~+/=-]{16,}|(?<=://)[^/?#@\s\"\\]*@" % _KEY.encode()
+)
+"""What an error may quote of a request, and nothing that it may say itself, such as "Basic plan"
+or "token limit".  No match has a character in it that ends a string of JSON."""
+
 _SHORTEST = 8
 """Characters below which a header value is taken as harmless by its shape."""
 
@@ -110,6 +117,14 @@ def masked_text(text: str) -> str:
         _clean.clear()
     _clean.add(digest)
     return text
+
+
+def masked_error(body: bytes) -> bytes:
+    """Return the body of an error with the keys in it masked; JSON stays JSON.
+
+    Some servers quote the key that they refuse.
+    """
+    return _QUOTED.sub(MASK.encode(), body)
 
 
 def masked_path(path: str) -> str:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
 import msgspec
 
+from gateway_sessions import retold
 from gateway_sessions.conversation import Reply
 from gateway_sessions.detection.detector import Sender
-from gateway_sessions.dialects import Dialect, dialect_for
+from gateway_sessions.detection.verdict import RESET
+from gateway_sessions.dialects import Dialect, counted_dialect, dialect_for
 from gateway_sessions.errors import UnreadableBody, UnreadableLog
 from gateway_sessions.exchange import SessionTag
+from gateway_sessions.milestones import Arrived, Ended, Finished
 from gateway_sessions.tracker import Tracked, Tracker
 
 
@@ -43,7 +46,8 @@ class LoggedClient(msgspec.Struct):
 
     ip: str = ""
     scope: str = ""
-    """Set in our own traces, whose credentials are masked: it tells senders apart instead."""
+    """Set in our own traces, whose credentials are masked: it tells senders apart instead,
+    whichever headers ``session.scope.headers`` names."""
 
 
 class LoggedExchange(msgspec.Struct):
@@ -107,11 +111,18 @@ class Replay:
     ends after a later request began is not known to that request, as in life.
     """
 
-    def __init__(self, tracker: Tracker) -> None:
-        """Replay into a tracker."""
+    def __init__(
+        self, tracker: Tracker, listener: Callable[[Arrived | Finished | Ended], None] | None = None
+    ) -> None:
+        """Replay into a tracker; tell a listener what the recorder would have been told live.
+
+        Of ends of sessions, it hears of those that the user asked for; those that the tracker
+        decides on are announced by its telemetry.
+        """
         self._tracker = tracker
+        self._listener = listener
         self._order = count()
-        self._open: list[tuple[float, int, Tracked, Dialect, LoggedExchange]] = []
+        self._open: list[tuple[float, int, Tracked, Dialect, LoggedExchange, Arrived | None]] = []
         self._open_bytes = 0
 
     def verdicts(self, exchanges: Iterable[LoggedExchange]) -> Iterator[LoggedVerdict]:
@@ -135,20 +146,24 @@ class Replay:
     def _begin(self, exchange: LoggedExchange, began: float) -> SessionTag | None:
         request = exchange.request
         headers = _flat(request.headers or {})
-        if exchange.client.scope:
-            headers["authorization"] = exchange.client.scope
-        dialect = dialect_for(request.method, request.path, tuple(headers.items()))
-        if dialect is None:
+        pairs = tuple(headers.items())
+        dialect = dialect_for(request.method, request.path, pairs)
+        format_ = dialect or counted_dialect(request.method, request.path, pairs)
+        if format_ is None:
             return None
-        sender = Sender(headers, request.path, exchange.client.ip)
+        sender = Sender(headers, request.path, exchange.client.ip, exchange.client.scope)
         try:
-            conversation = dialect.read_request(bytes(request.body), request.path)
+            conversation = format_.read_request(bytes(request.body), request.path)
+            if dialect is None:
+                return self._tracker.find(self._tracker.plan(conversation, sender), began)
             tracked = self._tracker.begin(conversation, sender, began)
         except UnreadableBody:
             return None
         duration = exchange.response.duration_ms / 1000 if exchange.response else 0.0
         ended = began + max(0.0, duration)
-        heapq.heappush(self._open, (ended, next(self._order), tracked, dialect, exchange))
+        number = next(self._order)
+        arrival = self._tell_arrival(exchange, number, began, dialect, tracked)
+        heapq.heappush(self._open, (ended, number, tracked, dialect, exchange, arrival))
         self._open_bytes += _size(exchange)
         while self._open_bytes > OPEN_BYTES:
             self._close_first()
@@ -159,7 +174,7 @@ class Replay:
             self._close_first()
 
     def _close_first(self) -> None:
-        ended, _, tracked, dialect, exchange = heapq.heappop(self._open)
+        ended, _, tracked, dialect, exchange, arrival = heapq.heappop(self._open)
         self._open_bytes -= _size(exchange)
         response = exchange.response
         reply = _reply(dialect, response) if response else None
@@ -168,6 +183,26 @@ class Replay:
             self._tracker.answered(tracked, reply, ended)
         else:
             self._tracker.failed(tracked, reply, ended)
+        if self._listener is not None and arrival is not None:
+            self._listener(retold.finished(arrival, ended, response, reply))
+
+    def _tell_arrival(
+        self,
+        exchange: LoggedExchange,
+        number: int,
+        began: float,
+        dialect: Dialect,
+        tracked: Tracked,
+    ) -> Arrived | None:
+        if self._listener is None:
+            return None
+        request_id = exchange.request_id or f"req_{number}"
+        arrival = retold.arrived(exchange, request_id, began, dialect, tracked)
+        over = tracked.verdict.ended_session_id
+        if over is not None:
+            self._listener(Ended(over, "", began, RESET))
+        self._listener(arrival)
+        return arrival
 
 
 def _size(exchange: LoggedExchange) -> int:

@@ -125,6 +125,13 @@ class OpenAIClient:
         self.history.append(self._tool_result(output))
         return await self.send(step)
 
+    def last_words(self) -> str:
+        """Return what was answered last."""
+        content = self.history[-1]["content"]
+        if isinstance(content, str):
+            return content
+        return "".join(block.get("text", "") for block in content)
+
     def _tool_result(self, output: str) -> Json:
         call = self.history[-1]["tool_calls"][0]
         return {"role": "tool", "tool_call_id": call["id"], "content": output}

@@ -15,12 +15,15 @@ import aiohttp
 
 from gateway_sessions.sample_clients import AnthropicClient, OpenAIClient, SampleExchange
 
-__all__ = ["SCRIPTS", "SampleExchange", "run_samples"]
+__all__ = ["LEAD", "SCRIPTS", "SampleExchange", "run_samples"]
 
 Steps = AsyncIterator[SampleExchange]
 Openai = Callable[..., OpenAIClient]
 """Makes a client; takes its name and the options of `OpenAIClient`."""
 Anthropic = Callable[..., AnthropicClient]
+
+LEAD = "lead agent"
+"""The conversation whose agent has sub-agents."""
 
 _WEATHER = {
     "name": "get_weather",
@@ -32,6 +35,17 @@ _RUN_TESTS = {
     "description": "Runs the tests of the project and returns what failed.",
     "parameters": {"type": "object", "properties": {"path": {"type": "string"}}},
 }
+
+
+_TASK = {
+    "name": "task",
+    "description": "Hands a task to an assistant of its own and returns what it found.",
+    "parameters": {"type": "object", "properties": {"prompt": {"type": "string"}}},
+}
+_JOBS = (
+    "Task: run_tests of the parser and say what fails.",
+    "Task: run_tests of the web part and say what fails.",
+)
 
 
 async def _plain(openai: Openai, _: Anthropic) -> Steps:
@@ -98,6 +112,20 @@ async def _agent(_: Openai, anthropic: Anthropic) -> Steps:
     yield await chat.say("Say in one line what was wrong.")
 
 
+async def _sub_agents(_: Openai, anthropic: Anthropic) -> Steps:
+    """An agent that has others work for it: they get its words, and it gets theirs."""
+    agent = {"agent": "demo-agent/2.1", "stream": True}
+    lead = anthropic(LEAD, tools=[_TASK], system="You hand out work.", **agent)
+    for number, job in enumerate(_JOBS):
+        yield await lead.say(job, "gives a task")
+        helper = anthropic(
+            f"sub-agent {number + 1}", tools=[_RUN_TESTS], system="You test.", **agent
+        )
+        yield await helper.say(job, "a sub-agent starts")
+        yield await helper.give(f"{number} failed")
+        yield await lead.give(helper.last_words(), "gets what the sub-agent found")
+
+
 async def _tool(openai: Openai, _: Anthropic) -> Steps:
     chat = openai("weather tool", tools=[_WEATHER])
     yield await chat.say("Ask get_weather if I need an umbrella in Oslo.")
@@ -141,6 +169,7 @@ SCRIPTS: tuple[Callable[[Openai, Anthropic], Steps], ...] = (
     _edit,
     _window,
     _agent,
+    _sub_agents,
     _tool,
     _streaming,
     _explicit,

@@ -7,6 +7,7 @@ configuration.
 
 from __future__ import annotations
 
+import hmac
 import os
 import re
 import secrets
@@ -18,6 +19,9 @@ from gateway_sessions.recording.files import make_private_directory, open_privat
 FILE_NAME = "secret"
 SECRET_BYTES = 32
 """256 bits: as many as the keyed hash uses."""
+
+PERSONAL_DATA = "personal data"
+"""The purpose of the key of the tokens that stand in place of personal data."""
 
 _STORED = re.compile(rb"[0-9a-f]{64}\n?")
 
@@ -68,6 +72,11 @@ def stored_secret(state_directory: Path) -> bytes | None:
             f"{path} holds no secret of 64 hexadecimal digits; delete it to have a new one made."
         )
     return bytes.fromhex(text.decode().strip())
+
+
+def derived_key(secret: bytes, purpose: str) -> bytes:
+    """Return 32 bytes for a purpose, from which neither the secret nor another key follows."""
+    return hmac.digest(secret, purpose.encode(), "sha256")
 
 
 def _store(text: str, state_directory: Path) -> None:

@@ -74,8 +74,14 @@ class RateLimited(Event, frozen=True):
     limit: str
 
 
+class Unpriced(Event, frozen=True):
+    """The tokens of an exchange could not be priced, since nobody knows the model's price."""
+
+    model: str
+
+
 class Written(Event, frozen=True):
-    """A writer took a batch of ``count`` exchanges in ``seconds``."""
+    """A writer took a batch of ``count`` exchanges, or session events, in ``seconds``."""
 
     interceptor: str
     count: int
@@ -83,7 +89,10 @@ class Written(Event, frozen=True):
 
 
 class Dropped(Event, frozen=True):
-    """``count`` exchanges were lost to a writer; ``reason`` is queue_full, error or shutdown."""
+    """``count`` exchanges, or session events, were lost to a writer.
+
+    ``reason`` is queue_full, error, shutdown, or crash of the process that records.
+    """
 
     interceptor: str
     reason: str

@@ -16,6 +16,7 @@ from gateway_sessions.exchange import SessionTag
 from gateway_sessions.index.base import Index
 from gateway_sessions.index.memory import MemoryIndex
 from gateway_sessions.random_names import random_name
+from gateway_sessions.redaction import masked_text
 from gateway_sessions.telemetry import ExplicitIdRejected, SessionEnded, Telemetry
 
 
@@ -47,7 +48,7 @@ class Tracked(msgspec.Struct, frozen=True, gc=False):
             root_session_id=session.root or session.id,
             parent_session_id=session.parent,
             previous_session_id=verdict.previous_session_id,
-            external_id=session.external,
+            external_id=None if session.external is None else masked_text(session.external),
             reason=verdict.reason,
             explain=verdict.steps,
         )
@@ -100,6 +101,14 @@ class Tracker:
         verdict, keys = self._detector.decide(plan, self.index, now)
         self.index.commit(verdict.session, keys, now)
         return Tracked(plan, verdict)
+
+    def find(self, plan: Plan, now: float) -> SessionTag | None:
+        """Return the session that a request would go on in, without sending it; None for a new one.
+
+        For token counts: nothing is remembered of the request.
+        """
+        verdict = self._detector.find(plan, self.index, now)
+        return Tracked(plan, verdict).tag() if verdict else None
 
     def answered(self, tracked: Tracked, reply: Reply, now: float) -> None:
         """Note the complete reply to a request."""

@@ -12,7 +12,8 @@ from gateway_sessions.dialects import Assembler, Dialect
 from gateway_sessions.dialects.openai_chat import OpenAIChat
 from gateway_sessions.errors import UnreadableBody
 from gateway_sessions.exchange import Exchange, Headers, Refusal, Response
-from gateway_sessions.redaction import masked_headers
+from gateway_sessions.recording.pace import Pace
+from gateway_sessions.redaction import masked_error, masked_headers
 from gateway_sessions.tracker import Tracked
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 REPLY_BYTES_KEPT = 16 * 1024 * 1024
 """Bytes of a decoded response body kept for reading it; the longest replies have a tenth."""
+
+FAILED = 400
+"""The lowest status of an error; its body says what is wrong and is no stream."""
 
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _NEITHER = OpenAIChat()
@@ -49,7 +53,9 @@ class Transit:
         "_gateway",
         "_headers",
         "_kept",
+        "_pace",
         "_readable",
+        "_recorded",
         "_reply",
         "_settled",
         "_size",
@@ -75,6 +81,8 @@ class Transit:
         self._gateway = gateway
         self._dialect = dialect
         self._tracked = tracked
+        self._recorded = gateway.recorded if tracked is not None else None
+        self._pace: Pace | None = None
         self._began = began
         self._status = 0
         self._headers: Headers = ()
@@ -83,9 +91,7 @@ class Transit:
         self._decoder: Decoder | None = None
         self._assembler: Assembler | None = None
         # What a reply says is of no use where nobody follows the session or sees the exchange.
-        self._readable = dialect is not None and (
-            tracked is not None or gateway.interceptors.needs_exchange
-        )
+        self._readable = dialect is not None and (tracked is not None or gateway.needs_exchange)
         self._body: list[bytes] = []
         self._kept = 0
         self._size = 0
@@ -151,6 +157,8 @@ class Transit:
             tracked = self._tracked
             asked = tracked is not None and tracked.plan.conversation.stream
             self._streamed = self._dialect.streams(kind, asked=asked)
+            if self._streamed and self._recorded is not None:
+                self._pace = Pace()
             if self._streamed and 200 <= status < 300:
                 self._assembler = self._dialect.assembler()
 
@@ -161,15 +169,30 @@ class Transit:
             self._first_byte = began
         self._size += len(chunk)
         self._chunks += 1
+        if self._pace is not None:
+            self._pace.chunk(began)
         if self._readable:
             try:
-                self._read(self._decoder.feed(chunk) if self._decoder else chunk)
+                data = self._decoder.feed(chunk) if self._decoder else chunk
+                if self._pace is not None:
+                    self._record_chunk(data, began)
+                self._read(data)
             except UnreadableBody:
                 self._give_up()
             except Exception:
                 logger.exception("reading a reply failed")
                 self._give_up()
         self.spent += self._gateway.monotonic() - began
+
+    def _record_chunk(self, data: bytes, now: float) -> None:
+        """Tell the recording of a chunk of a stream."""
+        recorded, elapsed_ms = self._recorded, (now - self._began) * 1000
+        if recorded is None:
+            return
+        if self._chunks == 1:
+            recorded.first_byte(self.exchange, elapsed_ms)
+        if recorded.wants_chunks and self._status < FAILED:
+            recorded.chunk(self.exchange, self._chunks - 1, elapsed_ms, data)
 
     def _read(self, data: bytes) -> None:
         assembler = self._assembler
@@ -239,12 +262,15 @@ class Transit:
             reply = self._assembler.reply() if self._assembler else self._whole()
             self._settle(reply, broken=error is not None)
         exchange, gateway = self.exchange, self._gateway
-        if self._dialect is None or not gateway.interceptors.needs_exchange:
+        if self._dialect is None or not gateway.needs_exchange:
             return
         try:
             exchange.response = self._response(error)
             exchange.timings["overhead"] = self.spent
             gateway.interceptors.finished(exchange)
+            if self._recorded is not None:
+                gaps_ms = self._pace.gaps_ms() if self._pace is not None else ()
+                self._recorded.finished(exchange, gaps_ms)
         except Exception:
             logger.exception("recording %s failed", exchange.request_id)
 
@@ -252,13 +278,14 @@ class Transit:
         ended = self._gateway.monotonic()
         first = self._first_byte or ended
         reply = self._reply
-        raw = b"".join(self._body)
         assembled = self._streamed and self._assembler is not None
+        complete = reply.complete if reply is not None and assembled else True
+        raw = b"".join(self._body)
+        if self._status >= FAILED or not complete:
+            raw = masked_error(raw)
         return Response(
             status=self._status,
-            headers=masked_headers(self._headers)
-            if self._gateway.interceptors.needs_headers
-            else (),
+            headers=masked_headers(self._headers) if self._gateway.needs_headers else (),
             body=reply.body if reply is not None and assembled else raw,
             size=self._size,
             duration_ms=(ended - self._began) * 1000,
@@ -269,6 +296,8 @@ class Transit:
             model=reply.model if reply else "",
             finish_reason=reply.finish_reason if reply else "",
             refused=reply.refused if reply else False,
+            complete=complete,
+            cost_usd=self._gateway.cost(self.exchange, reply),
             error=error,
             raw_stream=raw if assembled else b"",
         )

@@ -1,11 +1,28 @@
-"""What every test folder shares: tests that need an outside program."""
+"""What every test folder shares: a home to write into, tests that need an outside program."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+_HOME = tempfile.TemporaryDirectory(prefix="home-of-tests-", ignore_cleanup_errors=True)
+os.environ["HOME"] = _HOME.name
+"""Sessions are recorded by default, into the home of whoever runs a gateway."""
+
+
+_POSTGRES = map(str, Path("/usr/lib/postgresql").glob("*/bin"))
+PATH = os.pathsep.join((os.environ.get("PATH", ""), *_POSTGRES))
+"""Where outside programs are; Debian keeps PostgreSQL's server off the path."""
+
+
+def pytest_unconfigure() -> None:
+    """Remove the home."""
+    _HOME.cleanup()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -15,9 +32,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """
     for marker in item.iter_markers("needs"):
         tool, install = marker.args
-        if shutil.which(tool) is not None:
+        if shutil.which(tool, path=PATH) is not None:
             continue
         sentence = f"{tool} is not installed: {install}"
         if os.environ.get("CI") == "true":
             pytest.fail(sentence, pytrace=False)
         pytest.skip(sentence)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """Start a PostgreSQL server of our own; return the URL of its first database."""
+    # Only tests that need one have the driver.
+    from tests.postgres import running  # noqa: PLC0415
+
+    with running(PATH) as url:
+        yield url

@@ -274,3 +274,24 @@ def test_a_bare_checkout_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None
 )
 def test_urls_can_be_used_as_they_are(host: str, url: str) -> None:
     assert app._url(host, 1) == url
+
+
+@pytest.mark.parametrize(
+    ("entries", "place"),
+    [
+        ([], "/own/sessions"),
+        ([{"type": "dashboard"}], "/own/sessions"),
+        ([{"type": "dashboard", "enabled": False}], None),
+    ],
+)
+async def test_the_dashboard_is_where_it_is_said_to_be(
+    tmp_path: Path, entries: list[dict[str, Any]], place: str | None
+) -> None:
+    running = await app.start(
+        loaded(tmp_path, interceptors=entries, admin={"prefix": "/own", "listen": "127.0.0.1:0"})
+    )
+    assert running.dashboard_url == (place and running.admin_url + place)
+    async with ClientSession() as client:
+        answer = await client.get(f"{running.admin_url}/own/sessions")
+        assert answer.status == (200 if place else 404)
+    await running.stop()

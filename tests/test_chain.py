@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from gateway_sessions.exchange import Client, Exchange, Headers, Refusal, Reques
 from gateway_sessions.hooks import Context, Interceptor
 from gateway_sessions.recording.lane import Limits
 from gateway_sessions.telemetry import InterceptorFailed, Telemetry
-from tests.recording.writers import ListWriter
+from tests.recording.writers import Ledger, ListWriter
 
 SOON = 0.02
 
@@ -378,6 +379,56 @@ async def test_finished_hooks_run_before_the_exchange_reaches_writers() -> None:
     bench.chain.finished(an_exchange())
     await bench.chain.close()
     assert reading.models == ["masked"]
+
+
+class Renaming:
+    """Changes what writers get; fails on, or has no answer to, some of it."""
+
+    def __init__(self, prefix: str, fails: str = "", nonsense: str = "") -> None:
+        self._prefix, self._fails, self._nonsense = prefix, fails, nonsense
+        self.calls: list[str] = []
+
+    def before_write(self, exchange: Exchange) -> Exchange:
+        self.calls.append(exchange.request_id)
+        if exchange.request_id == self._fails:
+            raise RuntimeError("it does not work")
+        if exchange.request_id == self._nonsense:
+            return None  # type: ignore[return-value]
+        return replace(exchange, request_id=f"{self._prefix}{exchange.request_id}")
+
+
+async def test_writers_get_what_was_made_for_them_once_for_all_and_others_do_not() -> None:
+    seen: list[str] = []
+
+    class Watching:
+        def exchange_finished(self, exchange: Exchange) -> None:
+            seen.append(exchange.request_id)
+
+    first, second = Renaming("a"), Renaming("b")
+    writers = Writing(), Writing()
+    bench = Bench(writers[0], first, second, writers[1], Watching())
+    await bench.open()
+    bench.chain.finished(an_exchange())
+    await bench.chain.close()
+    assert [writer.ids for writer in writers] == [["bareq_1"]] * 2
+    assert (first.calls, second.calls, seen) == (["req_1"], ["areq_1"], ["req_1"])
+    assert bench.blamed == []
+
+
+async def test_what_can_not_be_made_for_writers_is_not_written(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    writers = Writing(), Writing()
+    bench = Bench(Renaming("a", fails="req_1", nonsense="req_2"), *writers)
+    ledger = Ledger(bench.telemetry)
+    await bench.open()
+    for number in range(1, 4):
+        bench.chain.finished(an_exchange(number))
+    await bench.chain.close()
+    assert [writer.ids for writer in writers] == [["areq_3"]] * 2
+    assert bench.blamed == [("i0", "before_write")] * 2
+    assert ledger.dropped == {("i1", "error"): 2, ("i2", "error"): 2}
+    assert "interceptor i0: before_write failed: RuntimeError: it does not work" in caplog.text
 
 
 async def test_a_failing_writer_is_a_problem() -> None:

@@ -11,9 +11,10 @@ from gateway_sessions.errors import (
     StartError,
     UnreadableBody,
     UnreadableLog,
+    WrongQuery,
 )
 
-KINDS = [ConfigError, UnreadableBody, UnreadableLog, StartError]
+KINDS = [ConfigError, UnreadableBody, UnreadableLog, StartError, WrongQuery]
 
 
 def test_no_kind_is_forgotten_here() -> None:

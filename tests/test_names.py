@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway_sessions.names import crockford
+from gateway_sessions.names import crockford, snake_case
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,10 @@ from gateway_sessions.names import crockford
 )
 def test_a_hundred_bits_are_twenty_characters(raw: bytes, text: str) -> None:
     assert crockford(raw) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "written"), [("Gap", "gap"), ("ToolCallRecorded", "tool_call_recorded")]
+)
+def test_classes_are_written_in_snake_case(name: str, written: str) -> None:
+    assert snake_case(name) == written

@@ -141,3 +141,11 @@ def test_it_is_found_wherever_it_stands(before: str, value: str, after: str) -> 
 @given(WORDS, WORDS)
 def test_all_else_stays_where_it_is(before: str, after: str) -> None:
     assert MASK.text(f"{before} j@x.org {after}") == f"{before} [EMAIL] {after}"
+
+
+def test_there_must_be_something_to_look_for() -> None:
+    with pytest.raises(ConfigError, match="nothing to look for"):
+        Personal(kinds=())
+    assert (
+        Personal(kinds=(), patterns={"badge": "B-[0-9]+"}).text("B-1 a@b.org") == "[BADGE] a@b.org"
+    )

@@ -82,26 +82,28 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
     Example.made.clear()
 
 
-def test_the_order_of_the_configuration_is_kept_and_prometheus_added() -> None:
+def test_the_order_of_the_configuration_is_kept_and_what_always_runs_is_added() -> None:
     chain = load(Section("printer"), Section("redact"), Section(f"{HERE}:Plain"))
-    assert names_of(chain) == ["printer", "redact", f"{HERE}:Plain", "prometheus"]
+    assert names_of(chain) == ["printer", "redact", f"{HERE}:Plain", *plugins.ALWAYS]
 
 
-def test_prometheus_is_not_added_twice_and_can_be_switched_off() -> None:
-    assert names_of(load(Section("prometheus"), Section("redact"))) == ["prometheus", "redact"]
-    assert names_of(load(Section("prometheus", enabled=False))) == []
+def test_what_always_runs_is_not_added_twice_and_can_be_switched_off() -> None:
+    chain = load(Section("prometheus"), Section("redact"))
+    assert names_of(chain) == ["prometheus", "redact", "dashboard"]
+    assert names_of(load(Section("prometheus", enabled=False))) == ["dashboard"]
+    assert names_of(load(Section("dashboard", enabled=False))) == ["prometheus"]
 
 
 def test_extras_of_the_host_come_last() -> None:
     chain = plugins.load([], Telemetry(), extra=[("own", Plain())])
-    assert names_of(chain) == ["prometheus", "own"]
+    assert names_of(chain) == [*plugins.ALWAYS, "own"]
 
 
 def test_two_of_a_kind_get_two_names() -> None:
     assert names_of(load(Section("redact"), Section("redact"))) == [
         "redact",
         "redact-2",
-        "prometheus",
+        *plugins.ALWAYS,
     ]
 
 
@@ -178,7 +180,7 @@ def test_a_factory_may_take_anything() -> None:
 def test_options_of_a_disabled_one_are_checked_if_it_is_there() -> None:
     with pytest.raises(ConfigError, match="max_body_size"):
         load(Section("trace", enabled=False, config={"max_body_sise": 1}))
-    assert names_of(load(Section("not.there:X", enabled=False))) == ["prometheus"]
+    assert names_of(load(Section("not.there:X", enabled=False))) == [*plugins.ALWAYS]
 
 
 @pytest.mark.parametrize(

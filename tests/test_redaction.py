@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from gateway_sessions import redaction
 from gateway_sessions.redaction import (
     MASK,
+    masked_error,
     masked_headers,
     masked_path,
     masked_text,
@@ -228,3 +230,24 @@ def test_time_is_linear_on_hostile_input(piece: str, mask: object) -> None:
 
     # Quadratic work would be a factor of 64; the floor keeps the clock's grain out of it.
     assert seconds(160_000) <= 24 * max(seconds(20_000), 0.0005)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (f"Incorrect API key provided: sk-{SECRET}.", f"Incorrect API key provided: {MASK}"),
+        (f"Bearer {SECRET}== is unknown", f"{MASK} is unknown"),
+        (f"can not reach https://me:{SECRET}@host/v1", f"can not reach https://{MASK}host/v1"),
+        (f'\\"gsk_{SECRET}\\" is no key', f'\\"{MASK}\\" is no key'),
+        ("above the token limit of your Basic plan", None),
+        ("the bearer token is missing", None),
+        ("key=value; see https://example.org, or mail a@example.org", None),
+    ],
+)
+def test_keys_that_an_error_quotes_are_masked_and_its_words_stay(
+    said: str, kept: str | None
+) -> None:
+    body = f'{{"error": {{"message": "{said}"}}}}'.encode()
+    masked = masked_error(body)
+    assert masked == (body if kept is None else body.replace(said.encode(), kept.encode()))
+    json.loads(masked)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway_sessions import replay
-from gateway_sessions.detection.settings import DetectionSettings
+from gateway_sessions.detection.settings import DetectionSettings, ScopeSettings
 from gateway_sessions.errors import UnreadableLog
 from gateway_sessions.exchange import SessionTag
 from gateway_sessions.replay import LoggedVerdict, Replay, read_line, read_log
@@ -247,6 +247,22 @@ class TestRequests:
     def test_strange_headers_do_not_end_the_replay(self, headers: dict[str, Any]) -> None:
         assert relations(line(0, "hi", request_headers=headers), line(1, "a")) == ["first"] * 2
 
+    def test_a_token_count_is_shown_with_its_session_and_changes_nothing(self) -> None:
+        count: dict[str, Any] = {
+            "request_path": "/v1/messages/count_tokens",
+            "response_body": {"input_tokens": 3},
+        }
+        found = verdicts(
+            line(0, "hi", **count),
+            line(1, "hi"),
+            line(5, *HELLO, "more", **count),
+            line(6, *HELLO, "more"),
+        )
+        assert [verdict.tag and verdict.tag.relation for verdict in found] == [
+            None, "first", "continue", "continue"
+        ]  # fmt: skip
+        assert len({verdict.tag.session_id for verdict in found if verdict.tag}) == 1
+
     def test_a_path_that_is_no_url_does_not_end_the_replay(self) -> None:
         odd = line(0, "hi", request_path=f"//[x{CHAT}?key=1", request_headers={})
         assert relations(odd, line(1, "a")) == ["first", "first"]
@@ -298,6 +314,20 @@ class TestTraces:
             self.trace(0, "hi", scope="a" * 16), self.trace(5, *HELLO, "more", scope="b" * 16)
         )
         assert other.session_id != one.session_id
+
+    def test_masked_credentials_in_headers_of_the_users_own(self) -> None:
+        settings = DetectionSettings(scope=ScopeSettings(headers=("x-tenant",)))
+        lines = [
+            self.trace(at, *messages, scope=scope * 16)
+            for at, scope, messages in (
+                (0, "a", ["hi"]), (5, "b", [*HELLO, "more"]), (9, "a", [*HELLO, "more"])
+            )
+        ]  # fmt: skip
+        for each in lines:
+            each["request"]["headers"]["x-tenant"] = "***"
+        follow = Tracker(settings, b"a secret for tests only", Telemetry())
+        a, b, again = tags(*lines, follow=follow)
+        assert a.session_id == again.session_id != b.session_id
 
     def test_a_stream_that_broke_may_be_repeated(self) -> None:
         broken = self.trace(0, "hi", scope="a" * 16)

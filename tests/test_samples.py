@@ -21,6 +21,9 @@ RELATIONS = {
     "edited message": ["first", "continue", "fork"],
     "sliding window": ["first", "continue", "continue", "continue", "continue"],
     "coding agent": ["first", "continue", "continue"],
+    "lead agent": ["first", "continue", "continue", "continue"],
+    "sub-agent 1": ["subagent", "continue"],
+    "sub-agent 2": ["subagent", "continue"],
     "weather tool": ["first", "continue"],
     "streaming": ["first", "continue"],
     "client's own id": ["first", "continue"],
@@ -63,7 +66,13 @@ async def test_every_thread_is_one_session_with_the_relations_it_was_made_for(ur
 async def test_the_samples_cover_dialects_rules_and_a_failure(url: str) -> None:
     exchanges = await run_samples(url)
     assert {exchange.dialect for exchange in exchanges} == {"openai_chat", "anthropic"}
-    assert {exchange.source for exchange in exchanges} == {"explicit", "new", "prefix", "anchor"}
+    assert {exchange.source for exchange in exchanges} == {
+        "explicit",
+        "new",
+        "prefix",
+        "anchor",
+        "echo",
+    }
     assert [e.step for e in exchanges if e.status != 200] == ["asks, gets a 503"]
     assert all(0 < exchange.confidence <= 1 for exchange in exchanges)
 

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from gateway_sessions.errors import StartError
-from gateway_sessions.secret import SECRET_BYTES, server_secret, stored_secret
+from gateway_sessions.secret import (
+    PERSONAL_DATA,
+    SECRET_BYTES,
+    derived_key,
+    server_secret,
+    stored_secret,
+)
 
 
 def test_it_is_made_once(tmp_path: Path) -> None:
@@ -114,3 +120,12 @@ def test_one_that_vanishes_at_once_is_one_sentence(
     monkeypatch.setattr(Path, "hardlink_to", lambda self, target: None)
     with pytest.raises(StartError, match=r"can not be kept in .* \(it is gone again\)"):
         server_secret(None, tmp_path)
+
+
+def test_keys_for_other_purposes_tell_nothing_of_it_nor_of_each_other() -> None:
+    secret = b"s" * SECRET_BYTES
+    keys = {derived_key(secret, purpose) for purpose in ("a", "b", PERSONAL_DATA)}
+    assert len(keys) == 3
+    assert secret not in keys
+    assert {len(key) for key in keys} == {32}
+    assert derived_key(secret, "a") == derived_key(secret, "a") != derived_key(b"t" * 32, "a")

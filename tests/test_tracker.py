@@ -3,7 +3,16 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from gateway_sessions.conversation import ASSISTANT, Conversation, Message, Reply, Text
+import msgspec
+
+from gateway_sessions.conversation import (
+    ASSISTANT,
+    Conversation,
+    Message,
+    Reply,
+    Text,
+    ToolCall,
+)
 from gateway_sessions.detection.detector import Sender
 from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.dialects.openai_chat import OpenAIChat
@@ -34,6 +43,40 @@ def test_random_ids() -> None:
     ids = {random_session_id() for _ in range(1000)}
     assert len(ids) == 1000
     assert all(re.fullmatch("sess_[0-9a-hjkmnp-tv-z]{20}", each) for each in ids)
+
+
+class TestFind:
+    """Where a request would go on, asked without sending it."""
+
+    def test_in_a_known_session(self) -> None:
+        follow = tracker()
+        first = follow.begin(read("hi"), SENDER, NOW)
+        follow.answered(first, said("Hello!"), NOW + 1)
+        before = msgspec.structs.asdict(first.session)
+        plan = follow.plan(read("hi", assistant("Hello!"), "more"), SENDER)
+        found = follow.find(plan, NOW + 2)
+        assert found is not None
+        assert (found.session_id, found.relation) == (first.session.id, "continue")
+        assert msgspec.structs.asdict(first.session) == before
+
+    def test_nowhere(self) -> None:
+        follow = tracker()
+        assert follow.find(follow.plan(read("hi"), SENDER), NOW) is None
+        assert follow.index.active == 0
+        assert follow.begin(read("hi"), SENDER, NOW).tag().relation == "first"
+
+    def test_a_task_that_was_asked_about_is_still_to_be_done(self) -> None:
+        """The oldest of equal tasks comes first: a look does not take it."""
+        follow = tracker()
+        task = "Find out who wrote the oldest file of this project, and when that was."
+        told = {"role": "system", "content": "You search files."}, task
+        call = ToolCall("call_1", "agent", {"task": task})
+        first = follow.begin(read("go"), SENDER, NOW)
+        follow.answered(first, Reply((Message(ASSISTANT, (call,)),)), NOW + 1)
+        for _ in range(2):
+            assert follow.find(follow.plan(read(*told), SENDER), NOW + 2) is None
+        child = follow.begin(read(*told), SENDER, NOW + 2).tag()
+        assert (child.relation, child.parent_session_id) == ("subagent", first.session.id)
 
 
 class TestExchange:
@@ -97,6 +140,11 @@ class TestTag:
         parent = follow.begin(read("hi"), Sender(headers, CHAT), NOW).tag()
         assert child.parent_session_id == child.root_session_id == parent.session_id
         assert child.external_id == "c"
+
+    def test_an_id_that_looks_like_a_key_is_masked(self) -> None:
+        headers = {**SENDER.headers, "x-session-id": "sk-0123456789abcdef"}
+        tag = tracker().begin(read("hi"), Sender(headers, CHAT), NOW).tag()
+        assert tag.external_id == "***"
 
     def test_explain(self) -> None:
         follow = Tracker(DetectionSettings(), SECRET, Telemetry(), explain=True)

@@ -270,3 +270,17 @@ async def test_a_response_to_what_is_no_conversation_is_not_looked_at() -> None:
     transit.feed(b"not gzip")
     transit.finish("client_closed")
     assert seen.exchanges == []
+
+
+KEY = "sk-0123456789abcdef"
+
+
+@pytest.mark.parametrize(("status", "kept"), [(401, "no such key: ***"), (200, f"it is {KEY}")])
+async def test_errors_may_quote_keys_and_answers_are_left_alone(status: int, kept: str) -> None:
+    seen = Seen()
+    transit = await House(seen).begin("hi")
+    said = "no such key: " if status == 401 else "it is "
+    transit.response_started(status, JSON)
+    transit.feed(json.dumps({"error": {"message": f"{said}{KEY}"}}).encode())
+    transit.finish()
+    assert json.loads(seen.response.body) == {"error": {"message": kept}}

@@ -131,6 +131,21 @@ class TestFailures:
         assert (seen.response.error, seen.response.status) == (error, 200)
         assert await repeated(house) == "retry"
 
+    @pytest.mark.parametrize(
+        ("last", "complete"),
+        [([], True), ([b'data: {"error":{"message":"overloaded"}}\n\n'], False)],
+    )
+    async def test_a_stream_with_an_error_in_it_is_not_complete(
+        self, last: list[bytes], complete: bool
+    ) -> None:
+        seen = Seen()
+        house = House(seen)
+        transit = await house.begin("hi")
+        transit.response_started(200, EVENTS)
+        feed(transit, [*last, *chunks("Hello!")])
+        transit.finish()
+        assert (seen.response.complete, seen.response.error) == (complete, None)
+
     async def test_a_broken_stream_is_kept_as_far_as_it_came(self) -> None:
         seen = Seen()
         house = House(seen)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
+from pathlib import Path
 
 import click
 import msgspec
@@ -16,8 +17,12 @@ from rich.table import Table
 from gateway_sessions import app, logs
 from gateway_sessions.cli.options import AS_JSON, configured, loaded
 from gateway_sessions.cli.progress import bar, wanted
+from gateway_sessions.cli.tree_drawing import draw
 from gateway_sessions.config import Loaded
-from gateway_sessions.samples import SampleExchange, run_samples
+from gateway_sessions.config.recording import SessionRecording
+from gateway_sessions.samples import LEAD, SampleExchange, run_samples
+from gateway_sessions.storage.reading import reading
+from gateway_sessions.storage.trees import family
 
 WIDTH = 110
 """Columns of the table where no terminal says how wide it is."""
@@ -54,7 +59,8 @@ Examples:
   gateway-sessions demo --once --json | jq .sessions
   gateway-sessions demo --port 8080
 
-Traces are written to ./traces and the log to ./logs/gateway.log, as serve does.
+Traces are written to ./traces, the log to ./logs/gateway.log and records to
+~/.gateway-sessions, as serve does.
 
 Exit codes: 0 every conversation is one session, 1 some are not, 2 it could not start.
 """,
@@ -73,6 +79,8 @@ def demo(
     as_json: bool,
 ) -> int:
     """Hold sample conversations through a gateway and show the sessions it found.
+
+    Then it draws what one of them, an agent with sub-agents, did.
 
     The gateway is the real one, on a real port; behind it is an embedded upstream, so neither
     a key nor the network is needed. Afterwards it stays, to be tried, unless --once is given.
@@ -105,8 +113,13 @@ async def _demonstrate(configuration: Loaded, once: bool, as_json: bool) -> int:
         right = is_right(exchanges)
         show = _print_json if as_json else _print_table
         show(running, sessions, exchanges, right)
+        if not as_json:
+            await running.assembly.gateway.flush()
+            _print_tree(running.assembly.config.session_recording, exchanges)
         if not once and not as_json:
             click.echo(TRY.format(url=running.url, admin=running.admin_url))
+            if running.dashboard_url is not None:
+                click.echo(f"\nSee them in a browser: {running.dashboard_url}")
         sys.stdout.flush()
         if not once:
             return await app.StopSignals().stop(running)
@@ -201,6 +214,18 @@ def _print_table(
     threads = len({exchange.thread for exchange in exchanges})
     verdict = "each of them is one session" if right else "not each of them is one session"
     click.echo(f"{len(exchanges)} requests of {threads} conversations: {verdict}.")
+
+
+def _print_tree(recording: SessionRecording, exchanges: Iterable[SampleExchange]) -> None:
+    """Draw what was recorded of the sample session whose agent has others work for it."""
+    leads = [each.session_id for each in exchanges if each.conversation == LEAD and each.session_id]
+    if not (recording.enabled and recording.sqlite.enabled and leads):
+        return
+    with reading(Path(recording.sqlite.path).expanduser()) as connection:
+        tree = draw(family(connection, leads[0]))
+    click.echo("\nWhat the lead agent and its sub-agents did, as recorded:\n")
+    width = None if sys.stdout.isatty() else WIDTH
+    Console(width=width, markup=False, emoji=False, highlight=False).print(tree)
 
 
 def _counted(words: Iterable[str]) -> str:

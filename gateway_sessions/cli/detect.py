@@ -12,7 +12,7 @@ from gateway_sessions.cli.comparison import Comparison, Side
 from gateway_sessions.cli.comparison_report import as_json as report_as_json
 from gateway_sessions.cli.comparison_report import as_text
 from gateway_sessions.cli.log_files import LogFiles
-from gateway_sessions.cli.offline import Detection, secret_of
+from gateway_sessions.cli.offline import Detection, check_enabled, secret_of
 from gateway_sessions.cli.options import AS_JSON, configured, loaded, warn_of_inert
 from gateway_sessions.cli.progress import wanted
 from gateway_sessions.cli.verdict_lines import explained, plain, told
@@ -104,9 +104,12 @@ def detect(
     )
     if compare:
         sides = [loaded(file, settings) for file in compare]
+        for side in sides:
+            check_enabled(side)
         return _compared(log, sides, compare, limit, as_json=as_json)
-    config = loaded(config_file, settings).config
-    return _detected(log, config, only, explain=explain, as_json=as_json)
+    configuration = loaded(config_file, settings)
+    check_enabled(configuration)
+    return _detected(log, configuration.config, only, explain=explain, as_json=as_json)
 
 
 def _detected(

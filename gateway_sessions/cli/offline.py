@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 from hashlib import blake2b
 
-from gateway_sessions.config import Config, detection_settings
+from gateway_sessions.config import Config, Loaded, detection_settings
 from gateway_sessions.detection.detector import SESSION_PREFIX
-from gateway_sessions.errors import StartError
+from gateway_sessions.errors import ConfigError, StartError
 from gateway_sessions.names import crockford
 from gateway_sessions.replay import LoggedExchange, LoggedVerdict, Replay
 from gateway_sessions.secret import SECRET_BYTES, stored_secret
@@ -42,6 +42,20 @@ class Detection:
         self._minted += 1
         place = f"{self._exchanges}/{self._minted}".encode()
         return SESSION_PREFIX + crockford(blake2b(place, digest_size=13).digest())
+
+
+def check_enabled(configuration: Loaded) -> None:
+    """Refuse a configuration under which a gateway would give no request a session.
+
+    Raises:
+        ConfigError: ``session.enabled`` is false; the text says where.
+    """
+    if not configuration.config.session.enabled:
+        place = configuration.places.get("session.enabled", "the configuration")
+        raise ConfigError(
+            f"{place}: session.enabled is false, so there is nothing to detect; "
+            "add --set session.enabled=true."
+        )
 
 
 def secret_of(config: Config) -> bytes:

@@ -31,6 +31,11 @@ COMMANDS = {
     "serve": Entry("serve", "serve", "Run the gateway in front of an upstream."),
     "demo": Entry("demo", "demo", "Show sessions found in sample conversations."),
     "detect": Entry("detect", "detect", "Find the sessions in a log of exchanges."),
+    "sessions": Entry("sessions", "sessions", "Look at recorded sessions."),
+    "report": Entry("report", "report", "Report cost, tokens, latency and tools."),
+    "archive": Entry("archive", "archive", "Compress session files of past days."),
+    "import": Entry("import_", "import_", "Make the database from session files."),
+    "recover": Entry("recover", "recover", "Get a reported session back from a server."),
     "check-config": Entry("configuration", "check_config", "Show the effective configuration."),
     "generate-config": Entry("configuration", "generate_config", "Print a commented example."),
 }

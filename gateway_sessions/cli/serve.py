@@ -66,13 +66,15 @@ def serve(
 
 
 def _ready(running: app.Running) -> None:
-    """Print the one line that tells people and scripts that clients can connect."""
+    """Print the line that tells people and scripts that clients can connect, and what to see."""
     targets = ", ".join(_targets(running.assembly.config))
     # That nobody reads this is no reason not to serve.
     with contextlib.suppress(BrokenPipeError):
         click.echo(f"Ready on {running.url}, forwarding to {targets}.")
         if running.admin_url != running.url:
             click.echo(f"Own endpoints (/health, /metrics, ...) on {running.admin_url}.")
+        if running.dashboard_url is not None:
+            click.echo(f"Dashboard: {running.dashboard_url}")
         sys.stdout.flush()
 
 

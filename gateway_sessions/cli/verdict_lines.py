@@ -22,6 +22,7 @@ _SILENCE: Mapping[str, str] = {
     "prefix": "it has no history, or none that is known",
     "anchor": "no reply in the history is known to be ours",
     "branch": "it has no older history, or none that is known",
+    "fuzzy": "it has no two replies that one session alone gave",
     "compaction": "it does not open with a summary that we gave",
     "side_call": "it is not about the newest turn of a session",
 }

@@ -29,9 +29,6 @@ class Inert:
 
 
 INERT = (
-    Inert("session_recording", "sessions are not recorded yet, only traced"),
-    Inert("recording_api", "the recording API is not served yet"),
-    Inert("rate_limiting", "sessions are not limited yet"),
     Inert(
         "server.workers",
         "the gateway runs in one process",
@@ -42,10 +39,6 @@ INERT = (
         "sessions are kept in memory only",
         harmless=lambda config: not config.session.persistence.enabled,
     ),
-    Inert("session.fuzzy_matching", "altered histories are not compared by likeness yet"),
-    Inert("session.fuzzy_threshold", "altered histories are not compared by likeness yet"),
-    Inert("session.fuzzy_max_diff", "altered histories are not compared by likeness yet"),
-    Inert("session.min_messages_for_new_session", "short histories do not start over yet"),
 )
 """Everything that has no effect, in the order of the schema's blocks."""
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 
-from gateway_sessions.config.keys import Key, Section
+from gateway_sessions.config import checks
+from gateway_sessions.config.keys import FREE_FORM, Key, Section
 
 Whole = Annotated[int, Meta(ge=1)]
 """A count of which there is at least one."""
@@ -63,6 +65,17 @@ class Redaction(Section, frozen=True, kw_only=True):
     mode: Annotated[
         Literal["mask", "remove", "tokenize", "partial"], Key("What is put in its place.")
     ] = "mask"
+    patterns: Annotated[
+        dict[str, str], Key("Further things to take out: {name: RE2 expression}.")
+    ] = msgspec.field(default_factory=dict)
+
+
+class WriterEntry(Section, frozen=True, kw_only=True):
+    """A writer of session events of your own."""
+
+    type: Annotated[str, Key("Name of an installed writer, or module:Class.")]
+    enabled: Annotated[bool, Key("Run it.")] = True
+    config: Annotated[FREE_FORM, Key("Its own options.")] = msgspec.field(default_factory=dict)
 
 
 class SessionRecording(Section, frozen=True, kw_only=True):
@@ -74,6 +87,7 @@ class SessionRecording(Section, frozen=True, kw_only=True):
     jsonl: Jsonl = Jsonl()
     sqlite: Sqlite = Sqlite()
     postgres: Postgres = Postgres()
+    writers: Annotated[tuple[WriterEntry, ...], Key("Further writers of session events.")] = ()
     worker: Worker = Worker()
     content: Annotated[
         Literal["full", "metadata"], Key("Record texts too, or only facts about them.")
@@ -83,6 +97,9 @@ class SessionRecording(Section, frozen=True, kw_only=True):
     max_user_agent_length: Annotated[
         int, Meta(ge=0), Key("Characters of the User-Agent that are kept.")
     ] = 255
+    prices_file: Annotated[
+        str | None, Key("File with prices of your own: {model: {input: 0.2, output: 0.4}}.")
+    ] = None
     redaction: Redaction = Redaction()
 
 
@@ -90,10 +107,20 @@ class RecordingApi(Section, frozen=True, kw_only=True):
     """Sessions that editors and agents report themselves."""
 
     enabled: Annotated[bool, Key("Accept them.")] = True
+    token: Annotated[
+        str | None,
+        Key(
+            "Bearer token for clients that only report; the admin.token is good for it too.",
+            secret=True,
+            check=checks.not_blank,
+        ),
+    ] = None
     persist_interval_secs: Annotated[
-        float, Meta(gt=0), Key("Seconds until changed sessions are written.")
+        float, Meta(gt=0), Key("Seconds until changed sessions are recorded.")
     ] = 5.0
-    max_memory_messages: Annotated[Whole, Key("Messages of a session held in memory.")] = 100
+    max_memory_messages: Annotated[
+        Whole, Key("Changed messages of a session that are recorded at once.")
+    ] = 100
     session_timeout_secs: Annotated[
         float, Meta(gt=0), Key("Silence after which a session is closed.")
     ] = 3600.0

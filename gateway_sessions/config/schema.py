@@ -149,7 +149,9 @@ class Session(Section, frozen=True, kw_only=True):
         Key("A user message that begins with one of these starts over.", check=checks.phrases),
     ] = ("start over", "new conversation", "clear chat")
     min_messages_for_new_session: Annotated[
-        int, Meta(ge=0), Key("A history shorter than this, after a longer one, starts over.")
+        int,
+        Meta(ge=0),
+        Key("A new session shorter than this, beside a longer one of its client: count_drop."),
     ] = 3
     scope: Scope = Scope()
     explicit: Explicit = Explicit()
@@ -161,6 +163,11 @@ class PerSession(Section, frozen=True, kw_only=True):
 
     requests_per_minute: Annotated[Whole | None, Key("Requests in any minute.")] = None
     tokens_per_hour: Annotated[Whole | None, Key("Tokens in any hour.")] = None
+    min_confidence: Annotated[
+        float,
+        Meta(ge=0, le=1),
+        Key("Confidence of detection below which nothing is refused."),
+    ] = 0.7
 
 
 class RateLimiting(Section, frozen=True, kw_only=True):

@@ -80,7 +80,7 @@ def _lines(field: Field, value: Any, dotted: str) -> Iterator[str]:
         for child in fields_of(inner).values():
             for line in _entry(child, getattr(value, child.name), dotted):
                 yield f"  {line}"
-    elif item is not None:
+    elif item is not None and value:
         yield f"{field.name}:"
         for number, entry in enumerate(value):
             yield from _item(item, entry, f"{dotted}.{number}", explained=number == 0)

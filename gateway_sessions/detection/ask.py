@@ -8,7 +8,10 @@ from typing import Any
 import msgspec
 
 from gateway_sessions.detection import verdict as v
+from gateway_sessions.detection.asides import Asides
+from gateway_sessions.detection.clients import RecentSessions
 from gateway_sessions.detection.echo import EchoIndex, Text
+from gateway_sessions.detection.histories import Histories
 from gateway_sessions.detection.phrases import ResetPhrases
 from gateway_sessions.detection.plan import Plan, call_key, replies
 from gateway_sessions.detection.scope import Scope
@@ -35,6 +38,12 @@ class Ask(msgspec.Struct, gc=False):
     """Summaries, and what was handed to tools."""
     turns: RecentTurns
     """The newest turns."""
+    histories: Histories
+    """What was said lately in each session."""
+    recent: RecentSessions
+    """Which sessions each client began last."""
+    asides: Asides
+    """Which instructions serve for side calls."""
     candidates: list[dict[str, Any]] | None = None
     """What the rule at hand chose among, for explanations; None if nobody wants one."""
     doubtful: bool = False
@@ -63,6 +72,11 @@ class Ask(msgspec.Struct, gc=False):
             self.expired = max(found, key=_used)
         return live
 
+    def is_live(self, session: Session) -> bool:
+        """Whether a session has not expired, for what is found without a key of the index."""
+        limit = self.now - self.settings.session_ttl_seconds
+        return session.used >= limit or bool(session.pending)
+
     def named(self, key: int) -> Session | None:
         """Return the session whose client gave it the id with this key, expired or not."""
         for session in self.view.candidates(self.plan.scope.seed, key):
@@ -80,29 +94,29 @@ class Ask(msgspec.Struct, gc=False):
     def narrowed(self, candidates: list[Session]) -> list[Session]:
         """Of sessions with the same history, return those whose tool calls it holds.
 
-        Histories may agree in every word; ids of tool calls are never given twice.  A single
-        session is left out only if the newest call is known to be another's: clients that
+        Histories may agree in every word; ids of tool calls are never given twice.  So nobody is
+        left where a call is known to be another session's, which may have expired.  Clients that
         write ids of their own have none that anybody knows.
         """
         if not candidates:
             return candidates
-        if len(candidates) == 1:
-            newest = self.plan.walk.reply
-            if newest is None or not newest.call_ids:
-                return candidates
-            key = call_key(self.plan.scope, newest.call_ids[0])
-            return candidates if candidates[0].anchor_place(key) >= 0 or not self.live(key) else []
-        for reply in replies(self.plan.walk):
-            if reply.call_ids:
-                key = call_key(self.plan.scope, reply.call_ids[0])
-                return [s for s in candidates if s.anchor_place(key) >= 0] or candidates
-        return candidates
+        newest = self.plan.walk.newest_answer
+        if len(candidates) > 1:
+            newest = next((reply for reply in replies(self.plan.walk) if reply.call_ids), None)
+        if newest is None or not newest.call_ids:
+            return candidates
+        key = call_key(self.plan.scope, newest.call_ids[0])
+        own = [session for session in candidates if session.anchor_place(key) >= 0]
+        if own:
+            return own
+        self.live(key, expires=True)
+        return [] if self.view.candidates(self.plan.scope.seed, key) else candidates
 
     def choose(self, candidates: Sequence[Session]) -> tuple[Session, bool]:
         """Return the likeliest of some sessions, and whether it was a toss-up.
 
-        Who sends the same instructions from the same address is preferred, then who is
-        waiting for this very answer, then who has been waiting for longest.
+        Who sends the same instructions from the same address to the same model is preferred,
+        then who is waiting for this very answer, then who has been waiting for longest.
         """
         if self.candidates is not None:
             self.candidates += map(self._told, candidates)
@@ -113,22 +127,24 @@ class Ask(msgspec.Struct, gc=False):
 
     def _told(self, session: Session) -> dict[str, Any]:
         """Return what `choose` goes by, for explanations."""
-        _, instructions, client, waits = self._fit(session)
+        _, instructions, client, model, waits = self._fit(session)
         return {
             "session_id": session.id,
             "same_instructions": instructions,
             "same_client": client,
+            "same_model": model,
             "waits_for_this": waits,
             "idle_seconds": round(self.now - session.used, 3),
         }
 
-    def _fit(self, session: Session) -> tuple[bool, bool, bool, bool]:
+    def _fit(self, session: Session) -> tuple[bool, bool, bool, bool, bool]:
         plan = self.plan
         reply = plan.walk.reply
         return (
             not session.explicit_key,
             session.agent == plan.agent,
             session.client == plan.client,
+            session.model == plan.model,
             reply is not None and session.waits_at(reply.state),
         )
 

@@ -24,6 +24,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -31,11 +33,15 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from gateway_sessions.conversation import Message, Part, Text, Thinking, ToolCall, ToolResult
 
-_MARKS_IN_A_ROW = re.compile(
-    "[\u0300-\u036f\u0483-\u0489\u0591-\u05c7\u0610-\u061a\u064b-\u065f"
-    "\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\u302a-\u302f\ufe20-\ufe2f]{31}"
-)
+_ROW = 31
 """More combining marks than a stream-safe text has in a row (Unicode Standard Annex 15)."""
+_STEP = 10
+"""Every such row holds three characters in a row of those that stand so far apart."""
+_BLOCK = 0x7FF
+TEXT = b"t"
+"""What comes before the canonical bytes of a text where these are hashed."""
+_MANY = 8
+"""Messages from which it pays to bring them into canonical form together."""
 _WHITE = b" \t\n\r\v\f"
 _sorted_json = msgspec.json.Encoder(order="sorted").encode
 _from_json = msgspec.json.Decoder().decode
@@ -57,32 +63,102 @@ class Digested(msgspec.Struct, frozen=True, gc=False):
 
 def fold_text(text: str) -> bytes:
     """Return the canonical bytes of a text."""
-    if text.isascii():
-        return text.encode().translate(None, _WHITE)
-    composed = _composed(text)
-    return composed.encode("utf-8", "surrogatepass").translate(None, _WHITE)
+    return (text.encode() if text.isascii() else _composed(text)).translate(None, _WHITE)
 
 
-def _composed(text: str) -> str:
-    """Return a text in NFC, in time that grows with its length and no faster.
+def fold_texts(texts: Sequence[str]) -> list[bytes]:
+    """Return the canonical bytes of each of several texts, at little more than the cost of one."""
+    joined = "\0".join(texts)
+    if joined.count("\0") != len(texts) - 1:
+        return [fold_text(text) for text in texts]
+    encoded = _encoded(joined)
+    if not joined.isascii():
+        if _has_long_row(joined, encoded):
+            return [fold_text(text) for text in texts]
+        encoded = _nfc(joined, encoded)  # No mark is composed with a NUL.
+    return encoded.translate(None, _WHITE).split(b"\0")
 
-    Long rows of combining marks, which no script has, take quadratic time to put in order;
-    texts that hold one are left as they are.
+
+def _composed(text: str) -> bytes:
+    """Return a text in NFC, in time that grows with its length and no faster."""
+    encoded = _encoded(text)
+    return encoded if _has_long_row(text, encoded) else _nfc(text, encoded)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _nfc(text: str, encoded: bytes) -> bytes:
+    composed = unicodedata.normalize("NFC", text)
+    return encoded if composed is text else _encoded(composed)  # Mostly the very same object.
+
+
+def _has_long_row(text: str, encoded: bytes) -> bool:
+    """Whether a text has more combining marks in a row than any script has.
+
+    It takes quadratic time to put such a row in order, so these texts are left as they are.
+    Looking at a few characters is enough to rule it out nearly always.
     """
-    if _MARKS_IN_A_ROW.search(text):
-        return text
-    return unicodedata.normalize("NFC", text)
+    if len(text) < _ROW:
+        return False
+    maybe, few, row = _rows(b"\xf0" in encoded)
+    some = text[::_STEP]
+    return bool(maybe.search(some) and few.search(some) and row.search(text))
+
+
+@cache
+def _rows(beyond_basic_plane: bool) -> tuple[re.Pattern[str], ...]:
+    """Return patterns for what may be three marks in a row, what is, and for too long a row.
+
+    Marks beyond the basic plane make a search slow, so they are looked for only where they can
+    be, and first by the blocks they are in.  Three characters come apart into marks though they
+    are none themselves.
+    """
+    last = 0x1F000 if beyond_basic_plane else 0x10000
+    marks = [letter for letter in map(chr, range(0x300, last)) if unicodedata.combining(letter)]
+    marks += "\u0f73\u0f75\u0f81"
+    basic = "".join(mark for mark in marks if mark <= "\uffff")
+    others = sorted({ord(mark) & ~_BLOCK for mark in marks if mark > "\uffff"})
+    blocks = "".join(f"{chr(start)}-{chr(start | _BLOCK)}" for start in others)
+    exact = "".join(marks)
+    wanted = (f"[{basic}{blocks}]{{3}}", f"[{exact}]{{3}}", f"[{exact}]{{{_ROW}}}")
+    return tuple(re.compile(pattern) for pattern in wanted)
+
+
+def digest_messages(messages: Sequence[Message]) -> list[Digested]:
+    """Return the links of each of several messages."""
+    if len(messages) < _MANY:
+        return [digest_parts(message.role, message.parts) for message in messages]
+    alone = [_only_text(message.parts) for message in messages]
+    folded = iter(fold_texts([text for text in alone if text is not None]))
+    return [
+        _digest_mixed(message.role, message.parts)
+        if text is None
+        else _digest_text(message.role, next(folded))
+        for message, text in zip(messages, alone, strict=True)
+    ]
 
 
 def digest_parts(role: str, parts: tuple[Part, ...]) -> Digested:
     """Return the links of a message's parts."""
-    if len(parts) == 1 and type(parts[0]) is Text:
-        # By far the most frequent message: one text.
-        folded = fold_text(parts[0].text)
-        if not folded:
-            return Digested(role, b"", 0, (), False, False)
-        return Digested(role, xxh3_128_digest(b"t" + folded), len(folded), (), True, True)
+    if len(parts) == 1 and type(part := parts[0]) is Text:  # By far the most frequent case.
+        return _digest_text(role, fold_text(part.text))
     return _digest_mixed(role, parts)
+
+
+def _only_text(parts: tuple[Part, ...]) -> str | None:
+    """Return the text of a message that is nothing else, or None."""
+    if not parts:
+        return ""
+    part = parts[0]
+    return part.text if len(parts) == 1 and type(part) is Text else None
+
+
+def _digest_text(role: str, folded: bytes) -> Digested:
+    if not folded:
+        return Digested(role, b"", 0, (), False, False)
+    return Digested(role, xxh3_128_digest(TEXT + folded), len(folded), (), True, True)
 
 
 def _digest_mixed(role: str, parts: tuple[Part, ...]) -> Digested:
@@ -92,26 +168,26 @@ def _digest_mixed(role: str, parts: tuple[Part, ...]) -> Digested:
     run: list[str] = []  # the texts since the last other part
     opens_with_text = False
     for part in parts:
-        if isinstance(part, Text):
+        if type(part) is Text:
             run.append(part.text)
             continue
-        if isinstance(part, Thinking):
+        if type(part) is Thinking:
             continue
-        if folded := fold_text("".join(run)):
+        if run and (folded := fold_text("".join(run))):
             opens_with_text = opens_with_text or not links
             weight += len(folded)
-            links.append(xxh3_128_digest(b"t" + folded))
+            links.append(xxh3_128_digest(TEXT + folded))
         run.clear()
         content, call_id = _content(part)
         if call_id:
             ids.append(call_id)
         weight += len(content)
         links.append(xxh3_128_digest(content))
-    folded = fold_text("".join(run))
+    folded = fold_text("".join(run)) if run else b""
     if folded:
         opens_with_text = opens_with_text or not links
         weight += len(folded)
-        links.append(xxh3_128_digest(b"t" + folded))
+        links.append(xxh3_128_digest(TEXT + folded))
     return Digested(role, b"".join(links), weight, tuple(ids), opens_with_text, bool(folded))
 
 
@@ -121,7 +197,7 @@ def _content(part: Part) -> tuple[bytes, str]:
         name = part.name.encode("utf-8", "surrogatepass")
         return b"c%d:%b%b" % (len(name), name, _arguments(part)), part.id
     if isinstance(part, ToolResult):
-        text = fold_text("".join(p.text for p in part.parts if isinstance(p, Text)))
+        text = fold_text("".join([p.text for p in part.parts if isinstance(p, Text)]))
         media = [fold_text(p.reference) for p in part.parts if not isinstance(p, Text)]
         return b"r%d:%b%b" % (len(text), text, b"\0".join(media)), part.call_id
     assert not isinstance(part, Text | Thinking)

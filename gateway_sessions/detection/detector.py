@@ -21,10 +21,13 @@ from gateway_sessions.conversation import (
     ToolCall,
     ToolResult,
 )
+from gateway_sessions.detection.asides import Asides
 from gateway_sessions.detection.ask import Ask
 from gateway_sessions.detection.canonical import fold_text
+from gateway_sessions.detection.clients import RecentSessions
 from gateway_sessions.detection.echo import CALL, SUMMARY, EchoIndex, kept_text
 from gateway_sessions.detection.echo_rules import is_summarising, summary_in
+from gateway_sessions.detection.histories import Histories, turn_of
 from gateway_sessions.detection.phrases import ResetPhrases
 from gateway_sessions.detection.plan import (
     Plan,
@@ -40,7 +43,14 @@ from gateway_sessions.detection.session import Session
 from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.detection.signals import SignalReader
 from gateway_sessions.detection.turns import RecentTurns
-from gateway_sessions.detection.verdict import SIDE_CALL, Verdict
+from gateway_sessions.detection.verdict import (
+    ANCHOR,
+    CONTINUE,
+    ECHO,
+    FUZZY,
+    SIDE_CALL,
+    Verdict,
+)
 from gateway_sessions.detection.view import View
 from gateway_sessions.detection.walk import Walker
 
@@ -51,6 +61,9 @@ _STORED = "resp_"
 leave the history out."""
 _NAMED_BESIDE = "msg_"
 """How ids of replies begin of which clients may name the newest beside the history."""
+
+_RETOLD = (ANCHOR, FUZZY)
+"""Sources of verdicts on histories that are not told as they were."""
 
 _COUNT = re.compile(r"[0-9]{1,6}")
 
@@ -63,6 +76,8 @@ class Sender(msgspec.Struct, frozen=True, gc=False):
     path: str
     """With query."""
     ip: str = ""
+    scope: str = ""
+    """Name of the scope in a trace of ours, whose credentials are masked; else empty."""
 
 
 def _longest_strings(arguments: Any) -> list[str]:
@@ -127,6 +142,9 @@ class Detector:
         self._phrases = ResetPhrases(settings.reset_phrases)
         self._echo = EchoIndex()
         self._turns = RecentTurns()
+        self._histories = Histories()
+        self._recent = RecentSessions()
+        self._asides = Asides()
 
     def plan(self, conversation: Conversation, sender: Sender) -> Plan:
         """Read a request.
@@ -135,7 +153,7 @@ class Detector:
             UnreadableBody: a message is not what the dialect says.
         """
         headers = sender.headers
-        scope = self._scopes.of(headers, sender.path, conversation.end_user)
+        scope = self._scopes.of(headers, sender.path, conversation.end_user, sender.scope)
         walk = self._walker.walk(conversation, scope.seed)
         tried = headers.get("x-stainless-retry-count")
         return Plan(
@@ -155,14 +173,32 @@ class Detector:
 
     def decide(self, plan: Plan, view: View, now: float) -> tuple[Verdict, list[int]]:
         """Put a request into a session; return the verdict and the keys to commit."""
-        settings, phrases = self._settings, self._phrases
-        ask = Ask(
-            plan, view, now, settings, phrases, self._mint, self._name, self._echo, self._turns
-        )
+        ask = self._ask(plan, view, now)
         verdict = self._climb(ask)
         if ask.claimed is not None:
             ask.claimed.taken += 1
         return verdict, self._taken(plan, verdict, now)
+
+    def find(self, plan: Plan, view: View, now: float) -> Verdict | None:
+        """Say where a request belongs, if in a known session, and change nothing."""
+        verdict = self._climb(self._ask(plan, view, now))
+        return None if verdict.new else verdict
+
+    def _ask(self, plan: Plan, view: View, now: float) -> Ask:
+        return Ask(
+            plan,
+            view,
+            now,
+            self._settings,
+            self._phrases,
+            self._mint,
+            self._name,
+            self._echo,
+            self._turns,
+            self._histories,
+            self._recent,
+            self._asides,
+        )
 
     def _name(self, scope: Scope, kind: str, value: str) -> str:
         return SESSION_PREFIX + keyed_id(self._secret, scope.name, kind, value)
@@ -199,22 +235,25 @@ class Detector:
         """Note in the session that the request is under way; return its new keys."""
         session = verdict.session
         keys: list[int] = []
-        if verdict.relation == SIDE_CALL:
-            session.used = now
-            return keys
-        if verdict.new or verdict.source == "anchor":
-            keys.append(plan.request_state)
         if plan.explicit is not None and not session.explicit_key:
             session.external = plan.explicit.value
             session.explicit_key = explicit_key(plan.scope, plan.explicit)
             keys.append(session.explicit_key)
+        if verdict.relation == SIDE_CALL:
+            session.used = now
+            return keys
+        retold = verdict.source in _RETOLD
+        if verdict.new or retold:
+            keys.append(plan.request_state)
         reply = plan.walk.reply
-        if reply is not None and (verdict.source == "anchor" or verdict.new == "expired"):
+        if reply is not None and (retold or verdict.new == "expired"):
             # The client tells its history differently from now on; know it by that as well.
             session.adopt(reply.state)
             keys.append(reply.state)
         session.agent, session.model, session.client = plan.agent, plan.model, plan.client
         session.tools = bool(plan.conversation.tools)
+        if verdict.new:
+            self._recent.began(session)
         session.take(plan.request_state, now, plan.messages)
         if plan.repeat_key:
             session.take(plan.repeat_key, now, plan.messages)
@@ -223,14 +262,21 @@ class Detector:
 
     def remember(self, plan: Plan, verdict: Verdict, now: float) -> None:
         """Remember what is asked, for requests that quote it; no part of the verdict's way."""
-        session, prompt = verdict.session, plan.walk.prompt()
-        if verdict.relation == SIDE_CALL or not prompt:
+        session, prompt, relation = verdict.session, plan.walk.prompt(), verdict.relation
+        if relation == SIDE_CALL:
+            if verdict.source == ECHO and session.agent != plan.agent:
+                self._asides.asked(plan.scope.seed, plan.agent)
             return
-        if any(type(part) is ToolResult for message in prompt for part in message.parts):
+        if relation == CONTINUE:
+            self._asides.went_on(plan.scope.seed, plan.agent)
+        if not prompt:
+            return
+        if ToolResult in [type(part) for message in prompt for part in message.parts]:
             self._echo.settled(session)
         texts = plan.walk.prompt_texts()
         if texts:
-            self._turns.asked(session, "".join(texts), now)
+            # Reminders and what is attached come before what the user has typed.
+            self._turns.asked(session, texts[-1], now)
 
     def _overhear(self, plan: Plan, session: Session, message: Message, now: float) -> None:
         """Remember what is answered: its text, and what it hands to tools."""
@@ -254,6 +300,8 @@ class Detector:
         """Note a complete reply."""
         keys: list[int] = []
         outdated = (session.last_reply, session.last_named)
+        reply_before = plan.walk.reply
+        before = last_key(plan.scope, reply_before) if reply_before else 0
         for message in reply.messages:
             self._overhear(plan, session, message, now)
             run = plan.walk.after_reply(message)
@@ -264,6 +312,8 @@ class Detector:
             session.answer(plan.request_state, run.state, anchor, last, now)
             if len(reply.messages) > 1:
                 session.know(plan.request_state, run.state, last)  # any may be the one that is kept
+            if not keys and run.before is not None:
+                self._histories.note(session, turn_of(plan, run, message, last), before)
             keys += (run.state, anchor, last)
         if not keys:
             session.answer(plan.request_state, plan.request_state, 0, 0, now)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 import msgspec
 from cachetools import LRUCache
@@ -42,7 +43,7 @@ KEPT_BYTES = 8 * 1024 * 1024
 LONGEST = 16 * 1024
 """Canonical bytes kept of one text, from its start."""
 LONGEST_QUERY = 64 * 1024
-"""Canonical bytes of a request that are looked at, from its start."""
+"""Characters of a request, and of these canonical bytes, that are looked at, from its start."""
 MOST_QUOTED = 32
 """Texts that are compared with a request, those with most fingerprints in common."""
 SHORTEST = 20
@@ -157,13 +158,11 @@ class EchoIndex:
         """
         folded = folded[:LONGEST_QUERY]
         starts = _starts(folded, PER_QUERY)
-        marks = [_mark(folded[start : start + SHINGLE], scope) for start in starts]
-        marks += [_mark(line, scope) for line in {folded, *lines}]
+        # A passage that comes again and again is one passage.
+        passages = dict.fromkeys([folded[start : start + SHINGLE] for start in starts])
+        marks = {_mark(text, scope) for text in (*passages, folded, *lines)}
         marked = self._marked
-        hits: Counter[int] = Counter()
-        for mark in marks:
-            if mark in marked:
-                hits.update(marked[mark])
+        hits = Counter(chain.from_iterable([marked[mark] for mark in marks if mark in marked]))
         quotes = []
         for number, _ in hits.most_common(MOST_QUOTED):
             text = self._texts.get(number)

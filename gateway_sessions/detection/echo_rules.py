@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from itertools import islice
 
 from gateway_sessions.conversation import ASSISTANT, USER, Message, Text, ToolResult
 from gateway_sessions.detection import verdict as v
 from gateway_sessions.detection.ask import Ask
 from gateway_sessions.detection.canonical import fold_text
-from gateway_sessions.detection.echo import CALL, SUMMARY, Quote
+from gateway_sessions.detection.echo import CALL, LONGEST_QUERY, SUMMARY, Quote
 from gateway_sessions.detection.plan import last_key
 from gateway_sessions.detection.session import Session
-from gateway_sessions.detection.turns import Turn, line_key
+from gateway_sessions.detection.turns import Turn, line_mark
 from gateway_sessions.detection.verdict import Verdict
 
 TASK_SHARE = 0.3
@@ -22,9 +23,11 @@ LONG_TASK = 200
 SUMMARY_SHARE = 0.15
 """How much of a compacted history's opening the summary must be, at least."""
 SHORT = 40
-"""Canonical characters below which a prompt or a reply is what many sessions say."""
+"""Canonical characters below which a prompt, a reply or a task is what many sessions say."""
 MOMENT_SECONDS = 5.0
 """How long after a turn a quotation of it needs no further sign."""
+QUOTED_SECONDS = 30.0
+"""How long after a turn its prompt or its reply alone, if long, is enough; later both must be."""
 LONGEST_ASIDE = 16 * 1024
 """Characters of a request that are searched for quotations."""
 LINES = 256
@@ -35,6 +38,7 @@ MARKED_SHARE = 0.2
 
 _SPEAKER = re.compile(r"^\W*\w{1,16}\W*:\s*")
 """Who said a line, where a chat is quoted."""
+_LINE = re.compile(r"[^\r\n]+")
 _LEAD = re.compile(r"^[^:]{0,60}:\s*")
 """What introduces a task or a summary on its own line."""
 _MARK = re.compile(r"<(\w{0,40}summary)>", re.IGNORECASE)
@@ -64,26 +68,8 @@ def subagent(ask: Ask) -> Verdict | None:
 
     Asked before the history is looked at, since some agents hand the child a copy of theirs.
     """
-    plan = ask.plan
-    if not ask.echo.holds(plan.scope.seed, CALL):
-        return None
-    reply = plan.walk.reply
-    if reply is not None and any(
-        session.waits_at(reply.state) and session.agent == plan.agent for session in ask.at_reply()
-    ):
-        return None  # An agent goes on with its own work.
-    prompt = plan.walk.prompt()
-    if not prompt or any(type(part) is ToolResult for part in prompt[-1].parts):
-        return None
-    texts = plan.walk.prompt_texts()
-    tasks = [
-        quote
-        for text in {"\n".join(texts), texts[-1] if texts else ""}
-        for quote in ask.echo.quoted(plan.scope.seed, fold_text(text), _lines(text))
-        if _is_task(quote) and not _is_own(ask, quote)
-    ]
+    tasks = tasks_given(ask)
     if not tasks:
-        ask.note = "no pending tool call holds this text"
         return None
     about = side_call(ask) if all(quote.text.taken for quote in tasks) else None
     if about is not None and about.session.parent is not None:
@@ -101,21 +87,50 @@ def subagent(ask: Ask) -> Verdict | None:
     )
 
 
+def tasks_given(ask: Ask) -> list[Quote]:
+    """Return the arguments of pending tool calls that a request may have been given as a task."""
+    plan = ask.plan
+    if not ask.echo.holds(plan.scope.seed, CALL):
+        return []
+    reply = plan.walk.reply
+    if reply is not None and any(
+        session.waits_at(reply.state) and session.agent == plan.agent for session in ask.at_reply()
+    ):
+        return []  # An agent goes on with its own work.
+    prompt = plan.walk.prompt()
+    if not prompt or any(type(part) is ToolResult for part in prompt[-1].parts):
+        return []
+    texts = plan.walk.prompt_texts()
+    tasks = [
+        quote
+        for text in {"\n".join(texts), texts[-1] if texts else ""}
+        for quote in ask.echo.quoted(plan.scope.seed, *_start(text))
+        if _is_task(quote) and not _is_own(ask, quote)
+    ]
+    if not tasks:
+        ask.note = "no pending tool call holds this text"
+    return tasks
+
+
 def _is_task(quote: Quote) -> bool:
+    size = len(quote.text.folded)
     return (
         quote.text.kind == CALL
         and quote.whole
-        and (quote.share >= TASK_SHARE or len(quote.text.folded) >= LONG_TASK)
+        and size >= SHORT  # A command, a name or a user's own few words are said elsewhere too.
+        and (quote.share >= TASK_SHARE or size >= LONG_TASK)
     )
 
 
 def _is_own(ask: Ask, quote: Quote) -> bool:
-    """Whether the request goes on from the very reply that made the call: then it is no child."""
+    """Whether the request is rather the parent's own, or a user's of the same application."""
     plan, parent = ask.plan, quote.text.session
     reply = plan.walk.reply
-    return reply is not None and (
-        parent.agent == plan.agent or last_key(plan.scope, reply) == parent.last_reply
-    )
+    if parent.agent == plan.agent:
+        # Children of children share instructions with their parents; others have their own.
+        return reply is not None or parent.parent is None
+    # It goes on from the very reply that made the call.
+    return reply is not None and last_key(plan.scope, reply) == parent.last_reply
 
 
 def compaction(ask: Ask) -> Verdict | None:
@@ -138,6 +153,8 @@ def _is_summary(ask: Ask, quote: Quote) -> bool:
         and quote.whole
         and quote.share >= SUMMARY_SHARE
         and _is_live(ask, text.session)
+        # Who pastes it elsewhere asks another model under other instructions.
+        and (text.session.model == ask.plan.model or text.session.agent == ask.plan.agent)
         # Nothing was said since: clients go on from a summary, or throw it away.
         and not text.session.pending
         and text.session.used <= text.at
@@ -162,13 +179,11 @@ def _openings(ask: Ask) -> list[tuple[bytes, list[bytes]]]:
 
     Some dialects join the message with the one that follows.
     """
-    conversation = ask.plan.conversation
-    for raw in conversation.messages[ask.plan.walk.start :][:2]:
-        for message in conversation.read(raw):
-            texts = [part.text for part in message.parts if type(part) is Text]
-            if message.role == USER and texts:
-                wholes = ["\n".join(texts), texts[0]] if len(texts) > 1 else texts
-                return [(fold_text(text), _lines(text)) for text in wholes]
+    for message in ask.plan.walk.opening():
+        texts = [part.text for part in message.parts if type(part) is Text]
+        if message.role == USER and texts:
+            wholes = ["\n".join(texts), texts[0]] if len(texts) > 1 else texts
+            return [_start(text) for text in wholes]
     return []
 
 
@@ -178,13 +193,8 @@ def side_call(ask: Ask) -> Verdict | None:
     said = plan.walk.newest
     if plan.conversation.tools or any(message.role == ASSISTANT for message in said):
         return None
-    aside: _Aside | None = None
-    best: list[tuple[int, Session]] = []
-    for turn in ask.turns.of(plan.scope.seed, ask.now):
-        aside = aside or _Aside(said)
-        quoted = aside.quoted(turn)
-        if quoted and _is_live(ask, turn.session) and _is_about(ask, turn, quoted, aside):
-            best.append((sum(map(len, quoted)), turn.session))
+    scope = plan.scope.seed
+    best = _quoted_turns(ask, _Aside(said, scope)) if ask.turns.fresh(scope, ask.now) else []
     if not best:
         ask.note = "it quotes no newest turn of another session"
         return None
@@ -196,19 +206,36 @@ def side_call(ask: Ask) -> Verdict | None:
     return Verdict(session, v.SIDE_CALL, v.ECHO, confidence, reason, ambiguous=toss_up)
 
 
+def _quoted_turns(ask: Ask, aside: _Aside) -> list[tuple[int, Session]]:
+    """Return the sessions whose newest turn a request is about, and how much of it it quotes."""
+    found: list[tuple[int, Session]] = []
+    for turn in ask.turns.marked(ask.plan.scope.seed, aside.marks, ask.now):
+        quoted = aside.quoted(turn)
+        if quoted and _is_live(ask, turn.session) and _is_about(ask, turn, quoted, aside):
+            found.append((sum(map(len, quoted)), turn.session))
+    return found
+
+
 class _Aside:
     """What a request says that may be about another session."""
 
-    def __init__(self, said: list[Message]) -> None:
+    def __init__(self, said: list[Message], scope: int) -> None:
         parts = [part.text for message in said for part in message.parts if type(part) is Text]
-        whole = "\n".join(parts)[:LONGEST_ASIDE]
-        lines = [line for line in whole.splitlines()[:LINES] if line.strip()]
-        openings = [*lines, *(text[:LONGEST_ASIDE].lstrip() for text in parts[:LINES])]
-        openings += [_SPEAKER.sub("", line) for line in openings]
-        self.openings = {line_key(text.partition("\n")[0]) for text in openings}
-        self.texts = [fold_text(text[:LONGEST_ASIDE]) for text in parts[:LINES]]
-        self._whole = fold_text(whole)
-        self._lines = lines
+        self._parts = [text[:LONGEST_ASIDE] for text in parts[:LINES]]
+        self._text = "\n".join(parts)[:LONGEST_ASIDE]
+        self._lines = [line for line in self._text.splitlines()[:LINES] if line.strip()]
+        openings = {text.lstrip().partition("\n")[0] for text in (*self._lines, *self._parts)}
+        openings.update([_SPEAKER.sub("", line) for line in openings])
+        self.marks = {line_mark(line, scope) for line in openings}
+
+    @cached_property
+    def texts(self) -> list[bytes]:
+        """The beginning of each of its texts in canonical form."""
+        return [fold_text(text) for text in self._parts]
+
+    @cached_property
+    def _whole(self) -> bytes:
+        return fold_text(self._text)
 
     @cached_property
     def _short(self) -> frozenset[bytes]:
@@ -220,11 +247,8 @@ class _Aside:
         """Return what it quotes of a turn: the prompt, the reply, both or nothing."""
         found = (
             folded
-            for said in (turn.prompt, turn.reply)
-            if said is not None
-            and said.opening() in self.openings
-            and (folded := fold_text(said.text))
-            and self._holds(folded)
+            for text, mark in turn.said()
+            if mark in self.marks and (folded := fold_text(text)) and self._holds(text, folded)
         )
         # A reply in the words of the prompt is no second sign.
         return list(dict.fromkeys(found))
@@ -233,8 +257,11 @@ class _Aside:
         """Whether nothing comes before a text."""
         return self._whole.startswith(folded)
 
-    def _holds(self, folded: bytes) -> bool:
-        return folded in self._whole if len(folded) >= SHORT else folded in self._short
+    def _holds(self, text: str, folded: bytes) -> bool:
+        if len(folded) >= SHORT:
+            return folded in self._whole
+        lines = [fold_text(line) for line in text.splitlines()]
+        return folded in self._short or all(line in self._short for line in lines if line)
 
 
 def _is_about(ask: Ask, turn: Turn, quoted: list[bytes], aside: _Aside) -> bool:
@@ -246,23 +273,31 @@ def _is_about(ask: Ask, turn: Turn, quoted: list[bytes], aside: _Aside) -> bool:
     if not other_model and session.agent == plan.agent:
         return False
     if aside.opens_with(quoted[0]):
-        # The bare prompt: another conversation may begin so, but hardly while this one is
-        # waiting for its answer, and then not with other instructions and without its tools.
-        return bool(session.pending) and (other_model or session.tools or session.exchanges > 0)
+        # The bare prompt: another conversation may begin so, but hardly from the same client
+        # while this one is waiting for its answer, and then not with other instructions and
+        # without its tools, nor with instructions that ask about other sessions' turns.
+        return (bool(session.pending) and session.client == plan.client) and (
+            other_model
+            or session.tools
+            or session.exchanges > 0
+            or ask.asides.known(plan.scope.seed, plan.agent)
+        )
+    passed = ask.now - turn.at
     return (
-        len(quoted[0]) >= SHORT
+        (len(quoted[0]) >= SHORT and passed <= QUOTED_SECONDS)
         or (bool(session.pending) and quoted[0] in aside.texts)
-        or ask.now - turn.at <= MOMENT_SECONDS
+        or passed <= MOMENT_SECONDS
     )
 
 
-def _lines(text: str) -> list[bytes]:
-    """Return the lines of a text in canonical form, with and without what introduces them.
+def _start(text: str) -> tuple[bytes, list[bytes]]:
+    """Return in canonical form the start of a text and its lines, which short texts may be.
 
-    Short texts are found as one of them.
+    The lines come with and without what introduces them.
     """
-    lines = text.splitlines()[:LINES]
-    return [fold_text(line) for line in (*lines, *(_LEAD.sub("", line) for line in lines))]
+    start = text[:LONGEST_QUERY]
+    lines = [line.group() for line in islice(_LINE.finditer(start), LINES)]
+    return fold_text(start), [fold_text(x) for x in (*lines, *(_LEAD.sub("", x) for x in lines))]
 
 
 def _is_live(ask: Ask, session: Session) -> bool:

@@ -90,7 +90,7 @@ def named_reply(fields: Mapping[str, Any]) -> str:
     named = fields.get("previous_response_id")
     for holder in ("diagnostics", "thread"):
         held = fields.get(holder)
-        if not named and isinstance(held, Mapping):
+        if not named and type(held) is dict:
             named = held.get("previous_message_id")
     return named if isinstance(named, str) else ""
 

@@ -46,9 +46,14 @@ class Scopes:
         self._headers = tuple(name.lower() for name in settings.headers)
         self._derived = lru_cache(SCOPES_KEPT)(self._derive)
 
-    def of(self, headers: Mapping[str, str], path: str, end_user: str) -> Scope:
-        """Return the scope of a request; header names are lower case."""
-        credential = self._credential(headers, path) if self._settings.credential else ""
+    def of(self, headers: Mapping[str, str], path: str, end_user: str, known_as: str = "") -> Scope:
+        """Return the scope of a request; header names are lower case.
+
+        ``known_as`` stands for the credential where that is masked, as in our own traces: equal
+        names are one asker.
+        """
+        credential = known_as or self._credential(headers, path)
+        credential = credential if self._settings.credential else ""
         user = stable_user(end_user) if end_user and self._settings.end_user else ""
         return self._derived(credential, user)
 

@@ -5,6 +5,12 @@ several programs use for different things count only with the matching user agen
 of the rows is the order of precedence: a client's own id before that of a gateway behind it.
 
 Known as of autumn 2026; these change monthly, so a configuration can add headers of its own.
+
+What looks like a session and is none: ``user`` and ``safety_identifier`` (a person),
+``x-client-request-id`` and ``traceparent`` (a request, a turn), ``prompt_cache_key`` from anybody
+but Codex (many conversations share one), ``container`` (a sandbox that several may use), and
+Braintrust's ``x-bt-parent``: mostly the name of a project, which all of its conversations send,
+and else the span of one turn.
 """
 
 from __future__ import annotations
@@ -17,6 +23,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
+
+from gateway_sessions.detection.lineage import (
+    CONTEXT_COMPACTED,
+    Lineage,
+    agent_of,
+    is_yes,
+    json_member,
+    of_codex,
+    purpose,
+    said,
+)
+from gateway_sessions.detection.verdict import SUBAGENT
 
 MAX_LENGTH = 256
 """Characters of an id; the longest that any known system accepts."""
@@ -40,6 +58,8 @@ class Signal(msgspec.Struct, frozen=True):
     """Takes the id out of the value; returns "" where it holds none."""
     own: str = ""
     """Header that names one agent within the session: that agent is a session of its own."""
+    shared: bool = False
+    """Whether sub-agents send their parent's id here: then it is nothing to know them by."""
     parent: str = ""
     """Header that names the parent."""
 
@@ -55,6 +75,10 @@ class Explicit(msgspec.Struct, frozen=True):
     """The parent's id, of the same kind."""
     compacted: bool = False
     """Whether the client says that it goes on from a summary of its history."""
+    relation: str = ""
+    """What the client says that the request is: ``compaction``, ``side_call``, or nothing."""
+    previous: str = ""
+    """The id, of the same kind, of the session whose history it was given."""
 
 
 def _baggage(value: str) -> str:
@@ -65,23 +89,9 @@ def _baggage(value: str) -> str:
     return members.get("session.id") or members.get("gen_ai.conversation.id") or ""
 
 
-def _json_member(*names: str) -> Callable[[str], str]:
-    def read(value: str) -> str:
-        try:
-            members = json.loads(value)
-        except (ValueError, RecursionError):
-            return ""
-        if not isinstance(members, dict):
-            return ""
-        found = (members.get(name) for name in names)
-        return next((text for text in found if isinstance(text, str) and text), "")
-
-    return read
-
-
 def _claude_user(value: str) -> str:
     match = _USER_ID_SESSION.search(value)
-    return match.group(1) if match else _json_member("session_id")(value)
+    return match.group(1) if match else json_member("session_id")(value)
 
 
 def _no_address(value: str) -> str:
@@ -93,17 +103,9 @@ def _no_address(value: str) -> str:
     return "" if re.fullmatch(rb"[0-9a-fA-F.:\[\]]+:\d{1,5}", text) else value
 
 
-_COMPACTED = "x-claude-code-context-compacted"
+_METADATA = json_member("session_id", "thread_id", "conversation_id")
 
-
-def _is_true(value: str) -> bool:
-    return bool(value) and value.strip().lower() not in {"0", "false", "no"}
-
-
-_codex_parent = _json_member("parent_thread_id")
-_METADATA = _json_member("session_id", "thread_id", "conversation_id")
-
-_CODEX = ("codex",)
+_CODEX, _CODEX_PARENT = ("codex",), "x-codex-parent-thread-id"
 _COPILOT = ("githubcopilot", "githubcopilotchat", "copilot")
 _OPENCODE = ("opencode", "pi", "crush")
 
@@ -111,11 +113,11 @@ SIGNALS: tuple[Signal, ...] = (
     Signal("gateway", "x-gateway-session-id", parent="x-gateway-parent-session-id"),
     # Clients.
     Signal("claude_code", "x-claude-code-session-id", own="x-claude-code-agent-id",
-           parent="x-claude-code-parent-agent-id"),
-    Signal("codex", "thread-id", agents=_CODEX, parent="x-codex-parent-thread-id"),
-    Signal("codex", "session-id", agents=_CODEX, parent="x-codex-parent-thread-id"),
-    Signal("codex", "session_id", agents=_CODEX, parent="x-codex-parent-thread-id"),
-    Signal("codex", "conversation_id", agents=_CODEX),
+           shared=True, parent="x-claude-code-parent-agent-id"),
+    Signal("codex", "thread-id", agents=_CODEX, parent=_CODEX_PARENT),
+    Signal("codex", "session-id", agents=_CODEX, shared=True, parent=_CODEX_PARENT),
+    Signal("codex", "session_id", agents=_CODEX, parent=_CODEX_PARENT),
+    Signal("codex", "conversation_id", agents=_CODEX, parent=_CODEX_PARENT),
     Signal("copilot", "x-client-session-id", agents=_COPILOT),
     Signal("copilot", "x-interaction-id", agents=_COPILOT),
     Signal("kilo", "x-kilocode-taskid"),
@@ -132,12 +134,12 @@ SIGNALS: tuple[Signal, ...] = (
     Signal("client", "session-id", agents=_OPENCODE,
            parent="x-parent-session-id"),
     # Body fields of clients.
-    Signal("claude_code", field="metadata.user_id", read=_claude_user,
+    Signal("claude_code", field="metadata.user_id", read=_claude_user, shared=True,
            own="x-claude-code-agent-id", parent="x-claude-code-parent-agent-id"),
     Signal("gemini_cli", field="request.session_id"),
     Signal("conversation", field="conversation"),
     Signal("conversation", field="conversation.id"),
-    Signal("codex", field="prompt_cache_key", agents=_CODEX),
+    Signal("codex", field="prompt_cache_key", agents=_CODEX, shared=True, parent=_CODEX_PARENT),
     # Gateways and observability systems.
     Signal("litellm", "x-litellm-trace-id"),
     Signal("litellm", field="litellm_session_id"),
@@ -149,9 +151,9 @@ SIGNALS: tuple[Signal, ...] = (
     Signal("openrouter", field="session_id"),
     Signal("dynamo", "x-dynamo-session-id", parent="x-dynamo-parent-session-id"),
     Signal("langfuse", "langfuse_session_id"),
+    Signal("langfuse", field="langfuse_session_id"),
     Signal("langfuse", field="metadata.langfuse_session_id"),
     Signal("envoy", "agent-session-id"),
-    Signal("braintrust", "x-bt-parent"),
     Signal("langdb", "x-thread-id"),
     Signal("langdb", "x-run-id"),
     Signal("cloudflare", "cf-aig-metadata", read=_METADATA),
@@ -185,12 +187,12 @@ class SignalReader:
 
         ``rejected`` is called with the name of a header or field whose value is no usable id.
         """
+        if not fields and self._by_header.keys().isdisjoint(headers):
+            return None  # The usual case, at the cost of a look.
         rows = [row for name in headers.keys() & self._by_header.keys()
                 for row in self._by_header[name]]  # fmt: skip
         if fields:
             rows += self._by_field
-        if not rows:
-            return None
         rows.sort(key=lambda row: row[0])
         agent = headers.get("user-agent", "").lower()
         for _, signal in rows:
@@ -205,7 +207,7 @@ class SignalReader:
             if not usable(value):
                 rejected(signal.header or signal.field)
                 continue
-            return _explicit(signal, value, headers)
+            return _explicit(signal, value, headers, rejected)
         return None
 
 
@@ -216,24 +218,47 @@ def _is_any(user_agent: str, names: tuple[str, ...]) -> bool:
     )
 
 
-def _explicit(signal: Signal, value: str, headers: Mapping[str, str]) -> Explicit:
-    source = signal.header or signal.field
-    parent = headers.get(signal.parent, "") if signal.parent else ""
+def _explicit(
+    signal: Signal, value: str, headers: Mapping[str, str], rejected: Callable[[str], None]
+) -> Explicit | None:
+    """Return the id with its lineage.
+
+    None where only the id of another session is known: a sub-agent's request that does not say
+    which one it is would else land in its parent's session.
+    """
     own = headers.get(signal.own, "") if signal.own else ""
-    if own and usable(own):
-        above = _agent_of(value, parent) if parent and usable(parent) else value
-        return Explicit(signal.kind, _agent_of(value, own), source, above)
-    if signal.kind == "codex" and not parent:
-        parent = _codex_parent(headers.get("x-codex-turn-metadata", ""))
-    compacted = signal.kind == "claude_code" and _is_true(headers.get(_COMPACTED, ""))
-    if signal.own:
-        parent = ""  # Such a parent names an agent, and only agents have one.
-    return Explicit(signal.kind, value, source, parent if usable(parent) else "", compacted)
+    if own and not usable(own):
+        rejected(signal.own)
+        return None
+    relations = said(signal.kind, headers)
+    if signal.shared and not own and SUBAGENT in relations:
+        return None
+    line = _lineage(signal, own, headers)
+    parent = line.parent
+    if parent and not usable(parent):
+        rejected(signal.parent)
+        parent = ""
+    if own:
+        parent = agent_of(value, parent) if parent and parent != own else value
+        value = agent_of(value, own)
+    return Explicit(
+        signal.kind,
+        value,
+        signal.header or signal.field,
+        parent if parent != value else "",
+        line.compacted,
+        purpose(relations),
+        line.previous if line.previous != value and usable(line.previous) else "",
+    )
 
 
-def _agent_of(session: str, agent: str) -> str:
-    """Return an id for one agent within a session."""
-    return f"{session}/{len(agent)}/{agent}"
+def _lineage(signal: Signal, own: str, headers: Mapping[str, str]) -> Lineage:
+    if signal.kind == "codex":
+        return of_codex(headers)
+    if signal.own and not own:
+        # A parent named beside it is an agent's, and only agents have one.
+        return Lineage(compacted=is_yes(headers.get(CONTEXT_COMPACTED, "")))
+    return Lineage(parent=headers.get(signal.parent, "") if signal.parent else "")
 
 
 def usable(value: str) -> bool:

@@ -2,24 +2,27 @@
 
 Clients ask for a title, tags or follow-up questions right after a turn, or check a prompt for a
 new topic while it is being answered.  So of each session only the newest prompt and reply
-matter, and only for a short while: a few hundred turns per scope, compared one by one.  To
-remember a turn costs next to nothing; texts are brought into canonical form when somebody asks.
+matter, and only for a short while.  They are found by how their first line begins, so a request
+is compared with the few turns that it may quote, however many others there are.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import msgspec
+from xxhash import xxh3_64_intdigest
 
 from gateway_sessions.detection.canonical import fold_text
+from gateway_sessions.detection.quota import Quota
 from gateway_sessions.detection.session import Session
 
 TURNS_KEPT = 4096
 """Sessions whose newest turn is remembered."""
 TURNS_COMPARED = 256
-"""Turns of a scope, the newest first, that one request is compared with."""
+"""Turns that one request is compared with, and turns that are found by the same opening; the
+newest."""
 LONGEST = 4096
 """Characters kept of a prompt or reply, from its start."""
 OPENING = 24
@@ -28,33 +31,29 @@ FRESH_SECONDS = 120.0
 """How long after a turn clients ask about it."""
 
 
-class Said(msgspec.Struct, gc=False):
-    """A prompt or a reply."""
-
-    text: str
-    key: bytes = b""
-    """How its first line begins, in canonical form; empty until somebody asks."""
-
-    def opening(self) -> bytes:
-        """Return how it begins: what a line that quotes it begins with too."""
-        if not self.key:
-            self.key = line_key(self.text.lstrip().partition("\n")[0])
-        return self.key
-
-
-class Turn(msgspec.Struct, gc=False):
+class Turn(msgspec.Struct, gc=False, eq=False):
     """What was said last in a session."""
 
     session: Session
-    prompt: Said | None = None
-    reply: Said | None = None
+    number: int = 0
+    """Turns that were used later have higher ones."""
     at: float = 0.0
     """When the newer of the two was said; unix seconds."""
+    prompt: str = ""
+    reply: str = ""
+    prompt_mark: int = 0
+    """What the prompt is found by; 0 if there is none."""
+    reply_mark: int = 0
+
+    def said(self) -> tuple[tuple[str, int], ...]:
+        """Return the prompt and the reply, each with its mark."""
+        return (self.prompt, self.prompt_mark), (self.reply, self.reply_mark)
 
 
-def line_key(line: str) -> bytes:
-    """Return the beginning of a line in canonical form."""
-    return fold_text(line[: 4 * OPENING])[:OPENING]
+def line_mark(line: str, scope: int) -> int:
+    """Return what a line is found by in a scope: the hash of how it begins; 0 if it is empty."""
+    key = fold_text(line[: 4 * OPENING])[:OPENING]
+    return xxh3_64_intdigest(key, scope) if key else 0
 
 
 class RecentTurns:
@@ -65,44 +64,95 @@ class RecentTurns:
         self._kept = kept
         self._turns: OrderedDict[str, Turn] = OrderedDict()
         self._scopes: dict[int, OrderedDict[str, Turn]] = {}
+        self._quota = Quota(kept)
+        self._marked: dict[int, list[Turn]] = {}
+        self._number = 0
 
     def asked(self, session: Session, text: str, now: float) -> None:
         """Note a prompt."""
         turn = self._used(session, now)
-        turn.prompt, turn.reply = Said(text[:LONGEST]), None
+        self._unmark(turn, turn.prompt_mark, turn.reply_mark)
+        turn.prompt, turn.reply = text[:LONGEST], ""
+        turn.prompt_mark, turn.reply_mark = self._mark(turn, turn.prompt), 0
 
     def answered(self, session: Session, text: str, now: float) -> None:
         """Note a reply."""
         turn = self._used(session, now)
-        turn.reply = Said(text[:LONGEST])
+        if turn.reply_mark:
+            self._unmark(turn, turn.reply_mark)
+        turn.reply = text[:LONGEST]
+        turn.reply_mark = self._mark(turn, turn.reply)
 
-    def of(self, scope: int, now: float) -> Iterator[Turn]:
-        """Yield the fresh turns of a scope, newest first."""
+    def fresh(self, scope: int, now: float) -> bool:
+        """Whether a scope has turns that somebody may ask about."""
         turns = self._scopes.get(scope)
-        if turns is None:
-            return
-        for number, turn in enumerate(reversed(turns.values())):
-            if number >= TURNS_COMPARED or now - turn.at > FRESH_SECONDS:
-                return
-            yield turn
+        return turns is not None and now - next(reversed(turns.values())).at <= FRESH_SECONDS
+
+    def marked(self, scope: int, marks: Iterable[int], now: float) -> list[Turn]:
+        """Return the fresh turns of a scope that open in one of some ways, newest first.
+
+        Args:
+            scope: the scope's seed.
+            marks: the beginnings of lines, as `line_mark` gives them.
+            now: unix seconds.
+        """
+        marked = self._marked
+        found = {
+            turn.number: turn
+            for mark in marks
+            if mark in marked
+            for turn in marked[mark]
+            if now - turn.at <= FRESH_SECONDS and turn.session.scope == scope
+        }
+        return [found[number] for number in sorted(found, reverse=True)[:TURNS_COMPARED]]
 
     def _used(self, session: Session, now: float) -> Turn:
         turn = self._turns.get(session.id)
         if turn is None:
+            if len(self._turns) >= self._kept:
+                self._make_room(session.scope)
             turn = self._turns[session.id] = Turn(session)
-            scope = self._scopes.setdefault(session.scope, OrderedDict())
-            scope[session.id] = turn
-            if len(self._turns) > self._kept:
-                self._forget_oldest()
+            self._scopes.setdefault(session.scope, OrderedDict())[session.id] = turn
+            self._quota.add(session.scope)
         else:
             self._turns.move_to_end(session.id)
             self._scopes[session.scope].move_to_end(session.id)
-        turn.session, turn.at = session, now
+        self._number += 1
+        turn.session, turn.at, turn.number = session, now, self._number
         return turn
 
-    def _forget_oldest(self) -> None:
-        name, turn = self._turns.popitem(last=False)
+    def _mark(self, turn: Turn, text: str) -> int:
+        """Let a turn be found by how a text of it begins; return its mark."""
+        start = text.lstrip() if text[:1].isspace() else text
+        mark = line_mark(start[: 4 * OPENING].partition("\n")[0], turn.session.scope)
+        if mark:
+            turns = self._marked.get(mark)
+            if turns is None:
+                self._marked[mark] = [turn]
+            else:
+                turns.append(turn)
+                if len(turns) > TURNS_COMPARED:
+                    del turns[0]
+        return mark
+
+    def _unmark(self, turn: Turn, *marks: int) -> None:
+        for mark in marks:
+            turns = self._marked.get(mark)
+            if turns is None:
+                continue  # There is no text, or too many others opened like that.
+            if turns == [turn]:
+                del self._marked[mark]
+            elif turn in turns:
+                turns.remove(turn)
+
+    def _make_room(self, asker: int) -> None:
+        payer = self._quota.payer(asker)
+        turns = self._turns if payer is None else self._scopes[payer]
+        name, turn = next(iter(turns.items()))
+        self._unmark(turn, turn.prompt_mark, turn.reply_mark)
+        del self._turns[name]
         scope = self._scopes[turn.session.scope]
         del scope[name]
         if not scope:
             del self._scopes[turn.session.scope]
+        self._quota.remove(turn.session.scope)

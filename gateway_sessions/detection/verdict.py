@@ -32,5 +32,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     ambiguous: bool = False
     """Several sessions fitted equally well."""
     previous_session_id: str | None = None
+    ended_session_id: str | None = None
+    """The session that is over because this one begins instead (reset)."""
     steps: tuple[dict[str, Any], ...] = ()
     """Every rule that was asked and its answer, in order, where explanations are on."""

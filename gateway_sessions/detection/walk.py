@@ -10,27 +10,30 @@ A request repeats its history byte for byte in nearly all cases.  So the walk re
 newest answer and prompt, hashes the raw bytes before them in one go, and looks that hash up
 in a fixed-size table of states it has computed before.  Only where that fails (another
 serialisation, a clock in the text, a cold start) the messages are digested one by one, and
-each of those is remembered too.
+each of those is remembered too; very many are digested together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import msgspec
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from gateway_sessions.conversation import ASSISTANT, SYSTEM, USER, Conversation, Message, Text
-from gateway_sessions.detection.canonical import Digested, digest_parts, join_messages
+from gateway_sessions.detection.canonical import (
+    Digested,
+    digest_messages,
+    digest_parts,
+    join_messages,
+)
+from gateway_sessions.detection.digests import DIGESTS_KEPT, DigestMemo, reader
 from gateway_sessions.detection.memo import StateMemo
+from gateway_sessions.detection.runs import AT_ONCE, Item, LongHistory, Said, read_all, runs_of
 
 MODEL_SIDE = 0x9E3779B97F4A7C15
 """Told apart from the client's side by this constant in the seed (2^64 / golden ratio)."""
-
-Item = tuple[msgspec.Raw, int, Digested]
-"""A raw item, the number of the message in it (nearly always 0), and that message's digest."""
 
 _OPENS_AS_USER = (b'{"role":"user",', b'{"role": "user"')
 _ROLE_SHOWN = 15
@@ -40,9 +43,13 @@ JSON; anything else is looked at more closely."""
 FIRST_MESSAGES = 8
 """Messages at the start of a prompt that may have been sent before without the others."""
 
-DIGESTS_KEPT = 8192
-"""Messages whose digest is remembered, at about 200 bytes each.  It serves clients that
-re-serialise their history; the others are served by the states."""
+LONG_HISTORY = DIGESTS_KEPT // 16
+"""Messages beyond which a history is read anew, many messages at once, rather than have it push
+others out of that memory."""
+RUNS_KEPT = 1024
+"""Runs of a long history that can be looked at one by one, the newest; rules ask for 512."""
+READ_ONE_BY_ONE = 32
+"""Messages that are read one by one in search of the newest answer."""
 
 
 class Run(msgspec.Struct, frozen=True, gc=False):
@@ -75,10 +82,13 @@ class Walk(msgspec.Struct, gc=False):
     tail: Run | None
     """The last run; None if nothing is said at all."""
     complete: bool
-    """Whether ``before`` leads from the tail to the very first run."""
+    """Whether ``before`` leads from the tail to the very first run, or to what sums up the
+    oldest of very many."""
     answer_end: int
     """How many of the raw messages come up to the newest answer, with it."""
     walker: Walker
+    first: list[Message] | None = None
+    """What `opening` returns, if it has been read already."""
     asked: list[Message] | None = None
     """What `prompt` found."""
     texts: list[str] | None = None
@@ -97,6 +107,13 @@ class Walk(msgspec.Struct, gc=False):
         conversation = self.conversation
         return conversation.system + b"".join(conversation.messages[: self.start])
 
+    def opening(self) -> list[Message]:
+        """Return what the first two raw messages after the instructions say."""
+        if self.first is None:
+            raws = self.conversation.messages[self.start :][:2]
+            self.first = [message for raw in raws for message in self.conversation.read(raw)]
+        return self.first
+
     @property
     def request_state(self) -> int:
         """The state at which the request ends."""
@@ -108,7 +125,10 @@ class Walk(msgspec.Struct, gc=False):
 
         None where nobody has asked anything before it: greetings are no history.
         """
-        reply = self.newest_answer
+        tail = self.tail
+        if tail is None:
+            return None
+        reply = self.newest_answer if tail.model_side else tail.before
         return reply if reply is not None and reply.before is not None else None
 
     @property
@@ -140,9 +160,11 @@ class Walk(msgspec.Struct, gc=False):
     def after(self, state: int) -> Walk:
         """Return the chain of the same messages after a history that is not among them."""
         # The history is known by its state alone: an answer to something, neither with links.
-        items = self.walker.remembered(self.conversation, self.conversation.messages[self.start :])
+        raws = self.conversation.messages[self.start :]
+        items = self.walker.items(self.conversation, raws)
         base = Run(None, True, b"", 0, (), state)
-        tail = _extend(self.conversation, items, Run(base, True, b"", 0, (), state), state)
+        said = runs_of(self.conversation, items, instructions=False)
+        tail = _chained(said, Run(base, True, b"", 0, (), state), state)
         return msgspec.structs.replace(self, tail=tail, complete=True)
 
     def full(self) -> Run | None:
@@ -157,12 +179,15 @@ class Walk(msgspec.Struct, gc=False):
 
         They matter where a first request failed and its client then sent two messages.
         """
-        prompt = [m for m in self.prompt() if digest_parts(m.role, m.parts).links]
+        if len(self.prompt()) < 2:
+            return []
+        said = (m for m in self.prompt() if digest_parts(m.role, m.parts).links)
+        prompt = list(islice(said, FIRST_MESSAGES + 1))
         tail = self.full()
         if len(prompt) < 2 or tail is None:
             return []
         before = tail.before.state if tail.before else self.seed
-        cuts = range(min(len(prompt) - 1, FIRST_MESSAGES), 0, -1)
+        cuts = range(len(prompt) - 1, 0, -1)
         return [next_state(before, False, join_messages(prompt[:cut]).links) for cut in cuts]
 
     def after_reply(self, reply: Message) -> Run | None:
@@ -203,8 +228,7 @@ class Walker:
     def __init__(self, states_kept: int = 65536) -> None:
         """Keep ``states_kept`` states of histories (16 bytes each)."""
         self._states = StateMemo(states_kept)
-        self._young: dict[int, tuple[Digested, ...]] = {}
-        self._old: dict[int, tuple[Digested, ...]] = {}
+        self._digests = DigestMemo()
 
     def walk(self, conversation: Conversation, seed: int) -> Walk:
         """Return a request's chain under a scope's seed.
@@ -216,54 +240,56 @@ class Walker:
         start = self._leading_system(conversation)
         newest, cut, answer_end = self._newest(conversation, start)
         older = raws[start:cut]
-        hasher = xxh3_64(b"".join(older), seed ^ _reader(conversation.read))
+        hasher = xxh3_64(b"".join(older), seed ^ reader(conversation.read))
         known = self._states.get(hasher.intdigest()) if older else None
-        digested: list[Item] = []
         read: list[Message] = []
-        spoken = False
-        for raw, messages in newest:
+        for _, messages in newest:
             read += messages
-            for place, message in enumerate(messages):
-                digest = digest_parts(message.role, message.parts)
-                digested.append((raw, place, digest))
-                spoken = spoken or (digest.role == ASSISTANT and digest.links != b"")
-        if known is not None and spoken:
+        digests = digest_messages(read)
+        digested: list[Item] = list(zip(digests, read, strict=True))
+        if known is not None and ASSISTANT in [d.role for d in digests if d.links]:
             base = Run(None, False, b"", 0, (), known)
-            tail, complete = _extend(conversation, digested, base, seed), False
+            said = runs_of(conversation, digested, instructions=False)
+            tail, complete = _chained(said, base, seed), False
         else:
             # Not seen before; or an answer without words, which joins the prompts around it.
-            items = self.remembered(conversation, older)
-            tail, complete = _extend(conversation, items + digested, None, seed), True
-        if tail is not None and not tail.model_side:
+            tail, complete = self._whole(conversation, older, digested, seed), True
+        # Instructions are what is asked only as long as nothing else is said.
+        if tail is not None and not tail.model_side and (tail.before or _is_said(digests)):
             hasher.update(b"".join(raws[cut:]))
             self._states.put(hasher.intdigest(), tail.state)
-        return Walk(conversation, seed, start, read, tail, complete, answer_end, self)
+        opening = None if older else [m for _, messages in newest[:2] for m in messages]
+        return Walk(conversation, seed, start, read, tail, complete, answer_end, self, opening)
 
     def chain(self, conversation: Conversation, start: int, seed: int) -> Run | None:
         """Return the last run of the whole chain, each message digested or remembered."""
-        items = self.remembered(conversation, conversation.messages[start:])
-        return _extend(conversation, items, None, seed)
+        return self._whole(conversation, conversation.messages[start:], [], seed)
 
-    def remembered(self, conversation: Conversation, raws: Sequence[msgspec.Raw]) -> list[Item]:
+    def _whole(
+        self,
+        conversation: Conversation,
+        older: Sequence[msgspec.Raw],
+        newest: list[Item],
+        seed: int,
+    ) -> Run | None:
+        """Return the last run of a chain from its very beginning."""
+        if len(older) >= LONG_HISTORY:
+            history = LongHistory(conversation, self._digests.items)
+            history.read(older)
+            history.add(newest)
+            if said := list(history.runs()):
+                base = _summed_up(said[:-RUNS_KEPT], seed)
+                return _chained(said[-RUNS_KEPT:], base, seed)
+        items = self._digests.items(conversation, older) + newest
+        return _chained(runs_of(conversation, items, instructions=True), None, seed)
+
+    def items(self, conversation: Conversation, raws: Sequence[msgspec.Raw]) -> list[Item]:
         """Return the digests of raw messages, as far as possible without reading them."""
-        return [
-            (raw, place, digested)
-            for raw in raws
-            for place, digested in enumerate(self.digests(conversation, raw))
-        ]
+        return self._digests.items(conversation, raws)
 
     def digests(self, conversation: Conversation, raw: msgspec.Raw) -> tuple[Digested, ...]:
         """Return the digests of one raw message (several, if it holds several)."""
-        key = xxh3_64_intdigest(raw, _reader(conversation.read))
-        known = self._young.get(key) or self._old.get(key)
-        if known is None:
-            known = tuple(digest_parts(m.role, m.parts) for m in conversation.read(raw))
-        if len(self._young) >= DIGESTS_KEPT // 2:
-            # Two generations: what was not used since the last change is forgotten at once,
-            # which costs nothing per use, unlike an order of use.
-            self._old, self._young = self._young, {}
-        self._young[key] = known
-        return known
+        return self._digests.of(conversation, raw)
 
     def _leading_system(self, conversation: Conversation) -> int:
         """Return how many messages at the start are system messages."""
@@ -271,6 +297,8 @@ class Walker:
         if not raws or memoryview(raws[0])[:_ROLE_SHOWN] in _OPENS_AS_USER:
             return 0  # The usual case without a system message, at the cost of one look.
         for place, raw in enumerate(raws):
+            if memoryview(raw)[:_ROLE_SHOWN] in _OPENS_AS_USER:
+                return place
             sent = bytes(raw)
             if b'"system"' not in sent and b'"developer"' not in sent:
                 return place
@@ -290,13 +318,18 @@ class Walker:
         """
         raws, read = conversation.messages, conversation.read
         found: list[tuple[msgspec.Raw, tuple[Message, ...]]] = []
+        ahead: list[tuple[Message, ...]] = []
         place = len(raws)
         answer_end = start
         while place > start:
             raw = raws[place - 1]
-            if answer_end > start and self._asks(conversation, raw):
+            if not ahead and len(found) >= READ_ONE_BY_ONE:
+                ahead = read_all(conversation, raws[max(start, place - AT_ONCE) : place])
+            messages = ahead.pop() if ahead else None
+            if answer_end > start and self._asks(conversation, raw, messages):
                 break
-            messages = read(raw)
+            if messages is None:
+                messages = read(raw)
             if answer_end == start and messages and messages[-1].role == ASSISTANT:
                 answer_end = place
             found.append((raw, messages))
@@ -316,64 +349,48 @@ class Walker:
             roles.pop()
         return start + len(roles)
 
-    def _asks(self, conversation: Conversation, raw: msgspec.Raw) -> bool:
-        """Whether a message before an answer is the user side's."""
+    def _asks(
+        self, conversation: Conversation, raw: msgspec.Raw, messages: Sequence[Message] | None
+    ) -> bool:
+        """Whether a message before an answer, perhaps read already, is the user side's."""
         if memoryview(raw)[:_ROLE_SHOWN] in _OPENS_AS_USER:
             return True
-        digests = self.digests(conversation, raw)
-        return bool(digests) and digests[-1].role == USER
+        said = self.digests(conversation, raw) if messages is None else messages
+        return bool(said) and said[-1].role == USER
 
 
-@lru_cache(256)
-def _reader(read: Callable[[msgspec.Raw], tuple[Message, ...]]) -> int:
-    """Return a number for a dialect's way of reading: the same bytes may mean different things."""
-    return xxh3_64_intdigest(f"{read.__module__}.{read.__qualname__}".encode())
+def _is_said(digests: Sequence[Digested]) -> bool:
+    """Whether messages hold anything but instructions."""
+    return any(digested.links and digested.role != SYSTEM for digested in digests)
 
 
-def _extend(
-    conversation: Conversation, items: Sequence[Item], before: Run | None, seed: int
-) -> Run | None:
-    """Append messages to a chain, those of one side joined into one run."""
-    said = [item for item in items if item[2].links and item[2].role != SYSTEM]
-    if not said and before is None:
-        # A request that holds instructions only: then they are what is asked.
-        said = [item for item in items if item[2].links]
+def _chained(said: Iterable[Said], before: Run | None, seed: int) -> Run | None:
+    """Append runs to a chain; return its last run."""
     last = before
     state = before.state if before else seed
-    place, end = 0, len(said)
-    while place < end:
-        digested = said[place][2]
-        model_side = digested.role == ASSISTANT
-        following = place + 1
-        while following < end and (said[following][2].role == ASSISTANT) is model_side:
-            following += 1
-        if following - place > 1:
-            digested = _joined(conversation, said[place:following])
-        links = digested.links
-        state = xxh3_64_intdigest(links, state ^ MODEL_SIDE if model_side else state)
-        last = Run(last, model_side, links, digested.weight, digested.call_ids, state)
-        place = following
+    for model_side, links, weight, call_ids in said:
+        state = next_state(state, model_side, links)
+        last = Run(last, model_side, links, weight, call_ids, state)
     return last
 
 
-def _joined(conversation: Conversation, said: Sequence[Item]) -> Digested:
-    """Return what several messages of one side say together."""
-    if any(a[2].ends_with_text and b[2].opens_with_text for a, b in pairwise(said)):
-        # Texts that meet are one text; their bytes are needed again for its digest.
-        return join_messages([conversation.read(raw)[place] for raw, place, _ in said])
-    first, last = said[0][2], said[-1][2]
-    return Digested(
-        first.role,
-        b"".join([digested.links for _, _, digested in said]),
-        sum(digested.weight for _, _, digested in said),
-        tuple(call_id for _, _, digested in said for call_id in digested.call_ids),
-        first.opens_with_text,
-        last.ends_with_text,
-    )
+def _summed_up(said: Sequence[Said], seed: int) -> Run | None:
+    """Return one run in the place of many."""
+    if not said:
+        return None
+    state, weight = seed, 0
+    for model_side, links, more, _ in said:
+        # As `next_state`, without the price of thousands of calls.
+        state = xxh3_64_intdigest(links, state ^ MODEL_SIDE if model_side else state)
+        weight += more
+    return Run(None, said[-1][0], b"", weight, (), state)
 
 
 def runs_backwards(tail: Run | None) -> Iterator[Run]:
-    """Yield the runs of a complete chain, newest first."""
+    """Yield the runs of a complete chain, newest first.
+
+    Of a long history the oldest is what came before `RUNS_KEPT` others, summed up.
+    """
     while tail is not None:
         yield tail
         tail = tail.before

@@ -3,6 +3,20 @@
 from __future__ import annotations
 
 from gateway_sessions.dialects.base import Assembler, Dialect
-from gateway_sessions.dialects.routing import ROUTES, dialect_for
+from gateway_sessions.dialects.routing import (
+    COUNTS,
+    ROUTES,
+    counted_dialect,
+    dialect_for,
+    is_readable,
+)
 
-__all__ = ["ROUTES", "Assembler", "Dialect", "dialect_for"]
+__all__ = [
+    "COUNTS",
+    "ROUTES",
+    "Assembler",
+    "Dialect",
+    "counted_dialect",
+    "dialect_for",
+    "is_readable",
+]

@@ -15,7 +15,7 @@ from gateway_sessions.conversation import (
     Usage,
 )
 from gateway_sessions.dialects import parsing, sse, streaming
-from gateway_sessions.dialects.anthropic_messages import assistant_message, read_message
+from gateway_sessions.dialects.anthropic_messages import ROLES, assistant_message, read_message
 from gateway_sessions.dialects.base import Assembler, Dialect
 from gateway_sessions.dialects.envelope import ABSENT, Envelope, conversation, read_envelope
 from gateway_sessions.dialects.parsing import Json, mapping, text
@@ -39,7 +39,8 @@ class Anthropic(Dialect):
     def read_request(self, body: bytes, path: str) -> Conversation:
         """Return the conversation in a request body."""
         request = read_envelope(_REQUEST, body)
-        return conversation(request, request.messages, read_message, request.system)
+        system = _lasting(request.system)
+        return conversation(request, request.messages, read_message, system, plain=ROLES)
 
     def read_reply(self, body: bytes) -> Reply:
         """Return the reply in a response body; one without content gives no messages."""
@@ -54,6 +55,25 @@ class Anthropic(Dialect):
         usual = "api_error" if status >= 500 else "invalid_request_error"
         error = {"type": _ERRORS.get(status, usual), "message": parsing.unicode(message)}
         return msgspec.json.encode({"type": "error", "error": error})
+
+
+_BILLING = b"x-anthropic-billing-header"
+"""How a text begins that Claude Code puts before its system prompt, another in every request."""
+_BILLING_WITHIN = 256
+"""Bytes of a system prompt in which the text would begin: its first block has little else."""
+
+
+def _lasting(system: Raw) -> Raw:
+    """Return a system prompt without what is said of the request and not to the model."""
+    sent = memoryview(system)
+    if _BILLING not in bytes(sent[:_BILLING_WITHIN]):
+        return system
+    try:
+        first, *rest = parsing.parse(system)
+    except (*parsing.JSON_ERRORS, TypeError, ValueError):
+        return system
+    said = text(mapping(first).get("text"))
+    return Raw(msgspec.json.encode(rest)) if said.startswith(_BILLING.decode()) else system
 
 
 _ERRORS = {
@@ -99,13 +119,16 @@ def _usage(value: Any) -> Usage | None:
         return None
     cache_read = parsing.count(value.get("cache_read_input_tokens"))
     cache_creation = parsing.count(value.get("cache_creation_input_tokens"))
-    details = mapping(value.get("output_tokens_details"))
+    thinking = mapping(value.get("output_tokens_details")).get("thinking_tokens")
+    lasting = mapping(value.get("cache_creation")).get("ephemeral_1h_input_tokens")
     return Usage(
         input_tokens=parsing.count(value.get("input_tokens")) + cache_read + cache_creation,
         output_tokens=parsing.count(value.get("output_tokens")),
         cache_read_tokens=cache_read,
         cache_creation_tokens=cache_creation,
-        reasoning_tokens=parsing.count(details.get("thinking_tokens")),
+        reasoning_tokens=parsing.count(thinking),
+        thinking_tokens=parsing.count(thinking),
+        cache_creation_1h_tokens=parsing.count(lasting),
     )
 
 

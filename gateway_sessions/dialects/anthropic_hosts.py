@@ -43,7 +43,7 @@ class AnthropicBedrock(Anthropic):
     def read_request(self, body: bytes, path: str) -> Conversation:
         """Return the conversation in a request body; the path has the model."""
         # Names of inference profiles do not tell whose model it is, but this field does.
-        if b'"anthropic_version"' not in body:
+        if not (b'"anthropic_version"' in body or "anthropic_version" in parsing.read_object(body)):
             raise UnreadableBody("The request is not in the format of Anthropic's models.")
         found = super().read_request(body, path)
         stream = plain(path).endswith("-stream")

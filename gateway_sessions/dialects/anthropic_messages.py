@@ -22,7 +22,8 @@ from gateway_sessions.dialects import parsing
 from gateway_sessions.dialects.parsing import Json, mapping, text, texts
 from gateway_sessions.errors import UnreadableBody
 
-_ROLES = {"user": USER, "assistant": ASSISTANT, "system": SYSTEM}
+ROLES = {"user": USER, "assistant": ASSISTANT, "system": SYSTEM}
+"""What the roles stand for; a message that holds nothing but a role and a text is that text."""
 
 
 def read_message(raw: Raw) -> tuple[Message, ...]:
@@ -32,7 +33,7 @@ def read_message(raw: Raw) -> tuple[Message, ...]:
     """
     wire = parsing.read_object(raw)
     kind = wire.get("role")
-    role = _ROLES.get(kind) if type(kind) is str else None
+    role = ROLES.get(kind) if type(kind) is str else None
     if role is None:
         raise UnreadableBody("A message has no role that the Messages API knows.")
     parts = parsing.parts(wire.get("content"), _block)

@@ -39,7 +39,12 @@ class Cohere(Dialect):
     def read_request(self, body: bytes, path: str) -> Conversation:
         """Return the conversation in a request body."""
         request = read_envelope(_REQUEST, body)
-        return conversation(request, request.messages, openai_chat_messages.read_message)
+        return conversation(
+            request,
+            request.messages,
+            openai_chat_messages.read_message,
+            plain=openai_chat_messages.PLAIN_ROLES,
+        )
 
     def read_reply(self, body: bytes) -> Reply:
         """Return the reply in a response body; one without a message gives none."""

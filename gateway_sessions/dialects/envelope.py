@@ -8,7 +8,7 @@ never makes a body unreadable.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -88,28 +88,31 @@ def conversation(
     *,
     model: str | None = None,
     stream: bool | None = None,
+    plain: Mapping[str, str] = {},
 ) -> Conversation:
     """Return the conversation in an envelope; raises `UnreadableBody` if it has no message.
 
     The end user is the first of ``user``, ``safety_identifier`` and ``metadata.user_id``.
-    ``model`` and ``stream`` are given where it is not the body's fields that tell them.
+    ``model`` and ``stream`` are given where it is not the body's fields that tell them; for
+    ``plain`` see `Conversation`.
     """
     if not messages:
         raise UnreadableBody("The request has no messages.")
     tools = envelope.tools
-    plain = Conversation(
+    unnamed = Conversation(
         messages=messages,
         read=read,
+        plain=plain,
         system=b"" if system is ABSENT else _bytes(system),
         tools=b"" if tools is ABSENT else _bytes(tools),
         model=parsing.text(_parsed(envelope.model)) if model is None else model,
         stream=_is(envelope.stream, b"true") if stream is None else stream,
     )
     if astuple(envelope)[_NAMING] == _NOBODY:
-        return plain
+        return unnamed
     fields = _fields(envelope)
     end_user = _end_user(envelope, parsing.mapping(fields.get("metadata")))
-    return replace(plain, fields=fields, end_user=end_user)
+    return replace(unnamed, fields=fields, end_user=end_user)
 
 
 def present(raw: Raw) -> bool:

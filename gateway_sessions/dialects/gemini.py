@@ -31,6 +31,8 @@ class _Request(Envelope, gc=False, kw_only=True):
     system_in_snake_case: Raw = msgspec.field(name="system_instruction", default=ABSENT)
     request: Raw = ABSENT
     """The actual request, in the envelope of Code Assist."""
+    counted: Raw = msgspec.field(name="generateContentRequest", default=ABSENT)
+    """The actual request, where its tokens are to be counted with all that belongs to it."""
 
 
 _REQUEST = msgspec.json.Decoder(_Request)
@@ -49,6 +51,8 @@ class Gemini(Dialect):
     def read_request(self, body: bytes, path: str) -> Conversation:
         """Return the conversation in a request body; the path has the model."""
         request = read_envelope(_REQUEST, body)
+        if present(request.counted):
+            request = read_envelope(_REQUEST, bytes(request.counted))
         stream = plain(path).endswith(":streamGenerateContent")
         if not present(request.request):
             return _conversation(request, model=model_before_verb(path), stream=stream)
@@ -156,4 +160,15 @@ def _usage(value: Any) -> Usage | None:
         output_tokens=parsing.count(value.get("candidatesTokenCount")) + thoughts,
         cache_read_tokens=parsing.count(value.get("cachedContentTokenCount")),
         reasoning_tokens=thoughts,
+        thinking_tokens=thoughts,
+        audio_input_tokens=_audio(value.get("promptTokensDetails")),
+        audio_output_tokens=_audio(value.get("candidatesTokensDetails")),
+    )
+
+
+def _audio(details: Any) -> int:
+    """Return the tokens of sound among those that are told apart by modality."""
+    found = [mapping(item) for item in details] if type(details) is list else []
+    return sum(
+        parsing.count(item.get("tokenCount")) for item in found if item.get("modality") == "AUDIO"
     )

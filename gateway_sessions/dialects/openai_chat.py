@@ -18,7 +18,11 @@ from gateway_sessions.conversation import (
 from gateway_sessions.dialects import parsing, streaming
 from gateway_sessions.dialects.base import Assembler, Dialect
 from gateway_sessions.dialects.envelope import ABSENT, Envelope, conversation, read_envelope
-from gateway_sessions.dialects.openai_chat_messages import assistant_message, read_message
+from gateway_sessions.dialects.openai_chat_messages import (
+    PLAIN_ROLES,
+    assistant_message,
+    read_message,
+)
 from gateway_sessions.dialects.parsing import Json, mapping, text
 from gateway_sessions.errors import UnreadableBody
 
@@ -47,7 +51,7 @@ class OpenAIChat(Dialect):
             request.tools = request.functions
         if request.model is ABSENT:
             request.model = request.agent_id
-        return conversation(request, request.messages, read_message)
+        return conversation(request, request.messages, read_message, plain=PLAIN_ROLES)
 
     def read_reply(self, body: bytes) -> Reply:
         """Return the reply in a response body; one without choices gives no messages."""
@@ -124,6 +128,8 @@ def _usage(value: Any) -> Usage | None:
         ),
         cache_creation_tokens=parsing.count(read.get("cache_write_tokens")),
         reasoning_tokens=parsing.count(written.get("reasoning_tokens")),
+        audio_input_tokens=parsing.count(read.get("audio_tokens")),
+        audio_output_tokens=parsing.count(written.get("audio_tokens")),
     )
 
 

@@ -30,6 +30,10 @@ _ROLES = {
 }
 
 
+PLAIN_ROLES = {kind: _ROLES[kind] for kind in ("system", "developer", "user", "assistant")}
+"""The roles of messages that are nothing but a text, where they hold nothing else."""
+
+
 def read_message(raw: Raw) -> tuple[Message, ...]:
     """Return the one message in a raw item; raises `UnreadableBody`."""
     return (_message(parsing.read_object(raw)),)
@@ -52,7 +56,7 @@ def _message(wire: Json) -> Message:
 
 
 def _result(parts: tuple[Part, ...]) -> tuple[Text | Media, ...]:
-    return tuple(part for part in parts if isinstance(part, Text | Media))
+    return tuple([part for part in parts if isinstance(part, Text | Media)])
 
 
 _PLAIN = frozenset({"role", "content"})
@@ -79,7 +83,7 @@ def assistant_message(wire: Json) -> Message:
 
 def _calls(wire: Json) -> list[Part]:
     calls = wire.get("tool_calls") or []
-    if type(calls) is not list or not all(type(call) is dict for call in calls):
+    if type(calls) is not list or set(map(type, calls)) - {dict}:
         raise UnreadableBody("The tool calls of a message are not a list of objects.")
     found: list[Part] = []
     for call in calls:
@@ -107,7 +111,7 @@ def _block(block: Json) -> tuple[Part, ...]:
     """Return the part that a content block stands for; a block with nothing in it gives none."""
     kind = block.get("type")
     if kind in _TEXTS and type(words := block.get("text")) is str:
-        return texts(words)
+        return (Text(words),) if words else ()
     value = block.get(kind) if type(kind) is str else None
     if type(value) is str:
         match kind:

@@ -116,4 +116,6 @@ def _usage(value: Any) -> Usage | None:
         cache_read_tokens=parsing.count(read.get("cached_tokens")),
         cache_creation_tokens=parsing.count(read.get("cache_write_tokens")),
         reasoning_tokens=parsing.count(written.get("reasoning_tokens")),
+        audio_input_tokens=parsing.count(read.get("audio_tokens")),
+        audio_output_tokens=parsing.count(written.get("audio_tokens")),
     )

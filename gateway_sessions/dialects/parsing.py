@@ -35,7 +35,10 @@ def read(data: bytes | msgspec.Raw) -> Any:
 
 def read_object(data: bytes | msgspec.Raw) -> Json:
     """Return a JSON object; raises `UnreadableBody` for anything else."""
-    value = read(data)
+    try:
+        value = parse(data)
+    except JSON_ERRORS as error:
+        raise unreadable(error) from None
     if type(value) is not dict:
         raise UnreadableBody("The JSON is not an object.")
     return value

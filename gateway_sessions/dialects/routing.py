@@ -3,7 +3,8 @@
 Only the end of a path counts, so that a format is found behind any prefix that a gateway puts
 before it (``/openai/v1/chat/completions``, ``/openai/deployments/x/chat/completions``,
 ``/anthropic/v1/messages``).  What is no row is no conversation: embeddings, model lists,
-moderation, files, batches and token counting pass through without a session.
+moderation, files and batches pass through without a session.  Token counts hold a conversation and
+are none; a table of their own tells how to read them.
 """
 
 from __future__ import annotations
@@ -38,13 +39,13 @@ class Route(NamedTuple):
 
 _CHAT, _ANTHROPIC, _VERTEX = OpenAIChat(), Anthropic(), AnthropicVertex()
 _GEMINI, _OLLAMA, _COMPLETIONS = Gemini(), Ollama(), OpenAICompletions()
-_CONVERSE, _BEDROCK = BedrockConverse(), AnthropicBedrock()
+_CONVERSE, _BEDROCK, _RESPONSES = BedrockConverse(), AnthropicBedrock(), OpenAIResponses()
 
 ROUTES = (
     Route("/chat/completions", _CHAT),
     Route("/agents/completions", _CHAT),
     Route("/completions", _COMPLETIONS),
-    Route("/responses", OpenAIResponses()),
+    Route("/responses", _RESPONSES),
     Route("/v1/messages", _ANTHROPIC),
     # Base URLs without a version; the ending alone would also be that of OpenAI's threads.
     Route("/messages", _ANTHROPIC, header="anthropic-version"),
@@ -65,8 +66,16 @@ ROUTES = (
 )
 """The first row that fits wins.  A new dialect is its own file and a row here."""
 
-_OTHERS = ("/count-tokens:rawPredict",)
-"""Paths that end as a row does and are no conversation."""
+COUNTS = (
+    Route("/v1/messages/count_tokens", _ANTHROPIC),
+    Route("/messages/count_tokens", _ANTHROPIC, header="anthropic-version"),
+    # The model is in the body here, as it is at the provider's own.
+    Route("/count-tokens:rawPredict", _ANTHROPIC, within="/publishers/anthropic/"),
+    Route("/responses/input_tokens", _RESPONSES),
+    Route(":countTokens", _GEMINI),
+)
+"""Requests to count the tokens of a conversation, whose bodies are those of the dialect."""
+_NO_CONVERSATION = tuple(route.ending for route in COUNTS)
 
 _CACHED_PATHS = 1024
 _LONGEST_CACHED = 256
@@ -78,22 +87,41 @@ def dialect_for(method: str, path: str, headers: Headers) -> Dialect | None:
 
     ``path`` is as on the wire: it may hold a query and percent-escapes.
     """
-    if method != "POST":
-        return None
-    path = path.partition("?")[0]
-    routes = _cached(path) if len(path) <= _LONGEST_CACHED else _routes(path)
-    for route in routes:
+    return _chosen(_rows(path)[0], headers) if method == "POST" else None
+
+
+def counted_dialect(method: str, path: str, headers: Headers) -> Dialect | None:
+    """Return the dialect in which a request to count tokens is written; None for all others."""
+    return _chosen(_rows(path)[1], headers) if method == "POST" else None
+
+
+def is_readable(method: str, path: str, headers: Headers) -> bool:
+    """Tell whether a request holds a conversation that we can read, to be counted or answered."""
+    return method == "POST" and any(_chosen(rows, headers) for rows in _rows(path))
+
+
+_Rows = tuple[tuple[Route, ...], tuple[Route, ...]]
+"""Of `ROUTES` and of `COUNTS`, those that fit a path."""
+
+
+def _chosen(rows: tuple[Route, ...], headers: Headers) -> Dialect | None:
+    for route in rows:
         if not route.header or any(name.lower() == route.header for name, _ in headers):
             return route.dialect
     return None
 
 
-def _routes(path: str) -> tuple[Route, ...]:
-    """Return the rows that fit a path."""
+def _rows(path: str) -> _Rows:
+    path = path.partition("?")[0]
+    return _cached(path) if len(path) <= _LONGEST_CACHED else _found(path)
+
+
+def _found(path: str) -> _Rows:
     sent = plain(path)
-    if sent.endswith(_OTHERS):
-        return ()
-    return tuple(r for r in ROUTES if sent.endswith(r.ending) and r.within in sent)
+    counts = tuple(r for r in COUNTS if sent.endswith(r.ending) and r.within in sent)
+    if sent.endswith(_NO_CONVERSATION):
+        return (), counts
+    return tuple(r for r in ROUTES if sent.endswith(r.ending) and r.within in sent), counts
 
 
-_cached = lru_cache(_CACHED_PATHS)(_routes)
+_cached = lru_cache(_CACHED_PATHS)(_found)

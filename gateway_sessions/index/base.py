@@ -15,7 +15,11 @@ from gateway_sessions.detection.view import View
 
 
 class Index(View, Protocol):
-    """Sessions and the keys that lead to them."""
+    """Sessions and the keys that lead to them.
+
+    A full index lets no scope take the room of another beyond its quota, see
+    `gateway_sessions.detection.quota`.
+    """
 
     def commit(
         self, session: Session, keys: Sequence[int], now: float, outdated: Sequence[int] = ()
@@ -29,8 +33,11 @@ class Index(View, Protocol):
             outdated: keys that no longer do.
         """
 
-    def expire(self, now: float) -> None:
-        """Close what has been idle for too long, a bounded number of sessions a call."""
+    def expire(self, now: float) -> bool:
+        """Close what has been idle for too long, a bounded number of sessions a call.
+
+        Return whether there may be more, so that the caller comes back.
+        """
 
     @property
     def active(self) -> int:

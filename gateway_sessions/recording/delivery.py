@@ -1,4 +1,4 @@
-"""The delivery queue: finished exchanges go in on the event loop, batches come out on threads.
+"""The delivery queue: things go in on the event loop, batches come out on threads.
 
 Every writer has a `Lane` of its own with its own thread, so that one that is slow or failing
 delays neither the others nor traffic.  Lanes hold references: an exchange that waits for three
@@ -12,11 +12,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from gateway_sessions.exchange import Exchange
 from gateway_sessions.recording.lane import Lane, Limits, Writer
+from gateway_sessions.recording.prepared import Prepare, Prepared, PreparedLane
 from gateway_sessions.telemetry import Telemetry
 
 OVERHEAD_BYTES = 2048
@@ -25,24 +28,17 @@ OVERHEAD_BYTES = 2048
 GRACE_SECONDS = 10.0
 """How long a shutdown waits for writers; a disk that hangs must not hang the process."""
 
+L_ = TypeVar("L_", bound=Lane[Any])
 
-class Delivery:
-    """Feeds finished exchanges to writers.
 
-    All methods belong to the event loop's thread.  `Written` and `Dropped` events are emitted
-    on whatever thread notices, mostly the writers' own; their listeners must stand that.
+class Lanes(Generic[L_]):
+    """Several lanes, opened, flushed and shut down together.
+
+    All methods belong to the event loop's thread.
     """
 
-    def __init__(
-        self,
-        writers: Sequence[tuple[str, Writer]],
-        telemetry: Telemetry,
-        limits: Limits | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        limits = limits or Limits()
-        share = msgspec.structs.replace(limits, max_bytes=limits.max_bytes // max(1, len(writers)))
-        self._lanes = [Lane(name, writer, telemetry, share, monotonic) for name, writer in writers]
+    def __init__(self, lanes: Sequence[L_]) -> None:
+        self._lanes = list(lanes)
         self._open = False
 
     def open(self) -> None:
@@ -51,22 +47,14 @@ class Delivery:
         for lane in self._lanes:
             lane.start()
 
-    def offer(self, exchange: Exchange) -> bool:
-        """Hand an exchange to every writer; True if all accepted it.  Never blocks or raises."""
-        size = OVERHEAD_BYTES + len(exchange.request.body)
-        response = exchange.response
-        if response is not None:
-            size += len(response.body) + len(response.raw_stream)
-        accepted = True
-        for lane in self._lanes:
-            if not lane.offer(exchange, size):
-                accepted = False
-        return accepted
-
     async def flush(self) -> None:
         """Return when everything accepted before the call is written, or given up as failed."""
         if self._open:
-            await asyncio.gather(*(asyncio.wrap_future(lane.flush()) for lane in self._lanes))
+            await asyncio.gather(*map(asyncio.wrap_future, self.flushes()))
+
+    def flushes(self) -> list[Future[None]]:
+        """Begin a flush; return one future per writer that is done when its part is."""
+        return [lane.flush() for lane in self._lanes]
 
     async def shutdown(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """Write what is left and end the threads; what is not done in time is dropped."""
@@ -83,8 +71,70 @@ class Delivery:
 
     def problems(self) -> list[str]:
         """Return one sentence for each writer that fails at present."""
-        return [f"{lane.name}: {lane.problem}" for lane in self._lanes if lane.problem is not None]
+        return [f"{name}: {problem}" for name, problem in self.failing().items()]
+
+    def failing(self) -> dict[str, str]:
+        """Return why, by name, for each writer that fails at present."""
+        return {lane.name: lane.problem for lane in self._lanes if lane.problem is not None}
+
+    def crowded(self) -> bool:
+        """Tell whether a writer is behind by more than half of what may wait for it."""
+        return any(lane.crowded for lane in self._lanes)
+
+    def caught_up(self) -> bool:
+        """Tell whether nothing waits for any writer."""
+        return not any(lane.queued for lane in self._lanes)
+
+    def places(self) -> tuple[int, ...]:
+        """Return how far each writer has to come to have all that was accepted so far."""
+        return tuple(lane.place for lane in self._lanes)
+
+    def have_passed(self, places: Sequence[int]) -> bool:
+        """Tell whether all writers have come as far as `places` once said."""
+        return all(lane.has_passed(place) for lane, place in zip(self._lanes, places, strict=True))
 
     def queued(self) -> dict[str, int]:
-        """Return how many exchanges wait for each writer."""
+        """Return how many items wait for each writer."""
         return {lane.name: lane.queued for lane in self._lanes}
+
+
+def shared(limits: Limits, writers: int) -> Limits:
+    """Return what each of several writers may let wait."""
+    return msgspec.structs.replace(limits, max_bytes=limits.max_bytes // max(1, writers))
+
+
+class Delivery(Lanes[Lane[Any]]):
+    """Feeds finished exchanges to writers.
+
+    ``prepare`` makes of each exchange what writers get, on the thread of the first of them that
+    comes to it; where it gives None, the exchange is dropped.  `Written` and `Dropped` events are
+    emitted on whatever thread notices, mostly the writers' own; their listeners must stand that.
+    """
+
+    def __init__(
+        self,
+        writers: Sequence[tuple[str, Writer[Exchange]]],
+        telemetry: Telemetry,
+        limits: Limits | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        prepare: Prepare | None = None,
+    ) -> None:
+        share = shared(limits or Limits(), len(writers))
+        lane: type[Lane[Any]] = Lane if prepare is None else PreparedLane
+        super().__init__(
+            [lane(name, writer, telemetry, share, monotonic) for name, writer in writers]
+        )
+        self._prepare = prepare
+
+    def offer(self, exchange: Exchange) -> bool:
+        """Hand an exchange to every writer; True if all accepted it.  Never blocks or raises."""
+        size = OVERHEAD_BYTES + len(exchange.request.body)
+        response = exchange.response
+        if response is not None:
+            size += len(response.body) + len(response.raw_stream)
+        item = exchange if self._prepare is None else Prepared(exchange, self._prepare)
+        accepted = True
+        for lane in self._lanes:
+            if not lane.offer(item, size):
+                accepted = False
+        return accepted

@@ -15,12 +15,13 @@ _SAFE_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 """Without following links: nobody who can write into the folder can aim us at another file."""
 
 
-def open_private(path: str | Path, flags: int) -> int:
+def open_private(path: str | Path, flags: int, dir_fd: int | None = None) -> int:
     """Open a file, mode 0600 if it is made, and return its descriptor.
 
-    Raises `OSError`, also where the last part of ``path`` is a symbolic link.
+    ``path`` may be relative to an open folder, ``dir_fd``.  Raises `OSError`, also where the
+    last part of ``path`` is a symbolic link.
     """
-    return os.open(path, flags | _SAFE_FLAGS, FILE_MODE)
+    return os.open(path, flags | _SAFE_FLAGS, FILE_MODE, dir_fd=dir_fd)
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -44,7 +44,7 @@ def json_line(value: Any) -> bytes:
     try:
         text = _encoder.encode(value)
     except UnicodeEncodeError:
-        text = _encoder.encode(_encodable(msgspec.to_builtins(value, builtin_types=(msgspec.Raw,))))
+        text = _encoder.encode(encodable(msgspec.to_builtins(value, builtin_types=(msgspec.Raw,))))
     return escaped(text) + b"\n"
 
 
@@ -93,11 +93,12 @@ def embedded(body: bytes, size: int, limit: int) -> msgspec.Raw:
     return msgspec.Raw(body)
 
 
-def _encodable(value: Any) -> Any:
+def encodable(value: Any) -> Any:
+    """Return strings, dicts and lists with ``?`` in place of lone surrogates."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
-        return {_encodable(key): _encodable(inner) for key, inner in value.items()}
+        return {encodable(key): encodable(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_encodable(inner) for inner in value]
+        return [encodable(inner) for inner in value]
     return value

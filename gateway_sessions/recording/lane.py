@@ -1,9 +1,9 @@
-"""One writer's share of the delivery queue: its backlog, its thread, its retries.
+"""One writer's share of a queue: its backlog, its thread, its retries.
 
-The event loop appends, the writer's thread takes; each counter below is written by one of the
-two only, so that neither ever waits for a lock.  The thread sleeps until the loop wakes it,
-which the loop does when there is a first exchange or a full batch, not for every one: waking
-a thread costs more than everything else in `Lane.offer`.
+One thread offers, the writer's thread takes; each counter below is written by one of the two
+only, so that neither ever waits for a lock.  The writer's thread sleeps until the other wakes
+it, which it does when there is a first item or a full batch, not for every one: waking a thread
+costs more than everything else in `Lane.offer`.
 """
 
 from __future__ import annotations
@@ -15,57 +15,78 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from gateway_sessions.exchange import Exchange
 from gateway_sessions.recording.quiet import Quiet, summary, trimmed
 from gateway_sessions.telemetry import Dropped, Telemetry, Written
 
 logger = logging.getLogger(__name__)
 
+T_ = TypeVar("T_")
+Taken_contra = TypeVar("Taken_contra", contravariant=True)
+
+FLUSH_ATTEMPTS = 5
+"""How often a failing batch is tried while somebody waits for a flush: he must not wait for the
+whole of a long back-off."""
+
+
+BATCH_BYTES = 8 * 1024 * 1024
+"""A batch of so many bytes is given to the writer, however few items it has."""
+
 
 class PartlyWritten(Exception):
-    """Raised by a ``write`` that took only the first ``written`` exchanges of its batch.
+    """Raised by a ``write`` that took only the first ``written`` items of its batch.
 
     Raise it ``from`` the error that stopped it.  The others are given again; any other
-    exception means that nothing of the batch was taken.
+    exception means that nothing of the batch was taken.  A writer that takes items out of
+    order names those that it did not take in ``rest``; ``written`` is then how many it took.
     """
 
-    def __init__(self, written: int) -> None:
-        super().__init__(f"only the first {written} were written")
+    def __init__(self, written: int, rest: Sequence[Any] | None = None) -> None:
+        super().__init__(f"only {written} were written")
         self.written = written
+        self.rest = rest
 
 
-class Writer(Protocol):
-    """The part of an interceptor that this module needs; ``flush`` may be missing."""
+class Writer(Protocol[Taken_contra]):
+    """What a lane needs of a writer; ``flush`` may be missing."""
 
-    def write(self, batch: Sequence[Exchange]) -> None:
-        """Write the batch down; see `gateway_sessions.hooks.Interceptor`."""
+    def write(self, batch: Sequence[Taken_contra]) -> None:
+        """Write the batch down; see `gateway_sessions.hooks.Interceptor`.
+
+        An `OSError` says that the system is at fault, so that the whole batch is tried again
+        later; any other error may be the fault of one item, so that each is tried alone.
+        """
 
 
 class Limits(msgspec.Struct, frozen=True):
     """How much waits, for how long, and how often a failed write is tried again."""
 
     batch_size: int = 100
+    """Items of a batch, which then waits for no more.  A writer with ``batches_at_once`` gets up to
+    so many batches as one where more items wait."""
     batch_seconds: float = 0.1
-    """How long the first exchange of a batch waits for company."""
+    """How long the first item of a batch waits for company."""
     max_count: int = 10_000
-    """Exchanges that may wait for one writer."""
+    """Items that may wait for one writer."""
     max_bytes: int = 256 * 1024 * 1024
     """Bytes that may wait for all writers of the process; each has an equal share."""
     pauses: tuple[float, ...] = (0.1, 0.2, 0.4, 0.8)
     """Seconds before each new attempt; after the last one the batch is dropped."""
 
 
-class Lane:
-    """The way of exchanges to one writer.  `offer`, `flush` and `stop` belong to one thread."""
+class Lane(Generic[T_]):
+    """The way of items to one writer.  `offer`, `flush` and `stop` belong to one thread."""
+
+    what = "exchanges"
+    """What log lines call the items."""
 
     def __init__(
         self,
         name: str,
-        writer: Writer,
+        writer: Writer[T_],
         telemetry: Telemetry,
         limits: Limits,
         monotonic: Callable[[], float] = time.monotonic,
@@ -78,14 +99,23 @@ class Lane:
         self._writer = writer
         self._telemetry = telemetry
         self._limits = limits
-        self._queue: deque[tuple[Exchange, int]] = deque()
+        # Two attributes of their own: they are read for every item.
+        self._max_count, self._max_bytes = limits.max_count, limits.max_bytes
+        self._at_once = limits.batch_size * getattr(writer, "batches_at_once", 1)
+        self._closed = False
+        self._queue: deque[tuple[T_, int, int]] = deque()  # item, bytes, running number
+        self._taking = threading.Lock()
+        """Held by whoever takes items out of the queue."""
         self._flushes: deque[tuple[int, Future[None]]] = deque()
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._idle = False
         self._accepted = self._accepted_bytes = 0  # written by the offering thread
+        self._evicted = self._evicted_bytes = 0  # as above
         self._done = self._done_bytes = 0  # written by the lane's thread
-        self._lost = 0  # exchanges dropped since the last success
+        self._passed = 0  # as above: below this number nothing waits
+        self._lost = 0  # items dropped since the last success
+        self._monotonic = monotonic
         self._full = Quiet(monotonic=monotonic)
         self._spoilt = Quiet(monotonic=monotonic)
         self._thread = threading.Thread(target=self._run, name=f"writer-{name}", daemon=True)
@@ -96,25 +126,34 @@ class Lane:
 
     @property
     def queued(self) -> int:
-        """Exchanges accepted and neither written nor dropped yet."""
-        return self._accepted - self._done
+        """Items accepted and neither written nor dropped yet."""
+        return self._accepted - self._evicted - self._done
 
-    def offer(self, exchange: Exchange, size: int) -> bool:
-        """Accept an exchange of about ``size`` bytes, or count it as dropped; never blocks."""
+    @property
+    def crowded(self) -> bool:
+        """Whether more than half of the room is taken."""
+        return self.queued * 2 > self._max_count
+
+    @property
+    def place(self) -> int:
+        """The number that the next item accepted will have."""
+        return self._accepted
+
+    def has_passed(self, place: int) -> bool:
+        """Tell whether nothing waits any more of what was accepted before a place."""
+        return self._passed >= place or not self.queued
+
+    def offer(self, item: T_, size: int) -> bool:
+        """Accept an item of about ``size`` bytes, or count it as dropped; never blocks."""
         accepted = self._accepted
         if (
-            accepted - self._done >= self._limits.max_count
-            or self._accepted_bytes + size - self._done_bytes > self._limits.max_bytes
-            or self._stop.is_set()
+            accepted - self._evicted - self._done >= self._max_count
+            or self._accepted_bytes + size - self._evicted_bytes - self._done_bytes
+            > self._max_bytes
+            or self._closed
         ):
-            self._refuse()
-            return False
-        self._queue.append((exchange, size))
-        self._accepted = accepted + 1
-        self._accepted_bytes += size
-        if self._idle or len(self._queue) == self._limits.batch_size:
-            self._idle = False
-            self._wake.set()
+            return self._overflow(item, size)
+        self._accept(item, size, accepted)
         return True
 
     def flush(self) -> Future[None]:
@@ -131,120 +170,174 @@ class Lane:
 
     def stop(self) -> None:
         """Let the thread write what is left, without pauses between attempts, and end."""
+        self._closed = True
         self._stop.set()
         self._wake.set()
 
     def abandon(self) -> None:
         """Drop what is still queued, because the writer does not come back in time."""
-        count = 0
-        while self._queue:
-            self._queue.pop()
-            count += 1
+        with self._taking:
+            count = len(self._queue)
+            self._queue.clear()
         if count:
-            logger.error("%s: still busy at shutdown, dropping %d exchanges", self.name, count)
+            logger.error("%s: still busy at shutdown, dropping %d %s", self.name, count, self.what)
             self._telemetry.emit(Dropped(self.name, "shutdown", count))
 
-    def _refuse(self) -> None:
-        if self._stop.is_set():
-            self._telemetry.emit(Dropped(self.name, "shutdown", 1))
+    def _accept(self, item: T_, size: int, number: int) -> None:
+        self._queue.append((item, size, number))
+        self._accepted = number + 1
+        self._accepted_bytes += size
+        if self._idle or len(self._queue) == self._limits.batch_size:
+            self._idle = False
+            self._wake.set()
+
+    def _overflow(self, item: T_, size: int) -> bool:
+        """Find out what to do with an item for which there is no room; tell if it was taken."""
+        del item, size
+        self._refuse()
+        return False
+
+    def _refuse(self, count: int = 1) -> None:
+        """Count items as dropped at the entrance."""
+        if self._closed:
+            self._telemetry.emit(Dropped(self.name, "shutdown", count))
             return
-        self._telemetry.emit(Dropped(self.name, "queue_full", 1))
-        if count := self._full.count():
-            logger.warning("%s: buffer full, dropping exchanges (%d so far)", self.name, count)
+        self._telemetry.emit(Dropped(self.name, "queue_full", count))
+        if total := self._full.count(count):
+            self._tell_full(total)
+
+    def _tell_full(self, count: int) -> None:
+        logger.warning("%s: buffer full, dropping %s (%d so far)", self.name, self.what, count)
 
     # From here on everything runs on the lane's own thread.
 
     def _run(self) -> None:
         try:
+            if not self._begin():
+                return
             while not (self._stop.is_set() and not self._queue):
                 self._sleep()
-                self._deliver(self._take())
+                taken = self._take()
+                self._deliver(taken, self._items(taken))
                 self._answer_flushes()
         finally:
-            self._flush_writer()
+            self._finish()
             _resolve(self.ended)
             for _, done in self._flushes:
                 _resolve(done)
+
+    def _begin(self) -> bool:
+        """Get ready, before the first batch; False ends the thread."""
+        return True
+
+    def _finish(self) -> None:
+        """Leave, after the last batch."""
+        self._flush_writer()
 
     def _sleep(self) -> None:
         """Return when there is something to do and either a batch is full or time is up."""
         self._wake.clear()
         self._idle = True
         if not (self._queue or self._flushes or self._stop.is_set()):
-            self._wake.wait()
+            self._wait_idle(self._wake)
         self._idle = False
         self._wake.clear()
         hurry = self._flushes or self._stop.is_set()
-        if not hurry and len(self._queue) < self._limits.batch_size:
+        if not hurry and 0 < len(self._queue) < self._limits.batch_size:
             self._wake.wait(self._limits.batch_seconds)
 
-    def _take(self) -> list[tuple[Exchange, int]]:
-        taken: list[tuple[Exchange, int]] = []
-        while len(taken) < self._limits.batch_size:
-            try:
-                taken.append(self._queue.popleft())
-            except IndexError:
-                break
+    def _wait_idle(self, wake: threading.Event) -> None:
+        """Wait for work while there is none."""
+        wake.wait()
+
+    def _take(self) -> list[tuple[T_, int, int]]:
+        taken: list[tuple[T_, int, int]] = []
+        size = 0
+        with self._taking:
+            queue = self._queue
+            for _ in range(min(len(queue), self._at_once)):
+                entry = queue.popleft()
+                taken.append(entry)
+                size += entry[1]
+                if size >= BATCH_BYTES:
+                    break
         return taken
 
-    def _deliver(self, taken: list[tuple[Exchange, int]]) -> None:
+    def _items(self, taken: list[tuple[T_, int, int]]) -> list[T_]:
+        """Return what to write for what was taken."""
+        return [item for item, _, _ in taken]
+
+    def _deliver(self, taken: list[tuple[T_, int, int]], rest: list[T_]) -> None:
         """Write a batch, with pauses and new attempts while that fails; then forget it."""
-        if not taken:
-            return
-        rest = [exchange for exchange, _ in taken]
-        for pause in (*self._limits.pauses, None):
+        pauses = self._limits.pauses
+        for attempt in range(len(pauses) + 1):
+            if not rest:
+                break
             rest, error = self._attempt(rest)
             if error is None:
                 self._works()
                 break
             self._fails(error)
-            if pause is None:
-                self._drop(len(rest), error)
-            else:
-                self._stop.wait(pause)
-        self._done_bytes += sum(size for _, size in taken)
-        self._done += len(taken)
+            hurried = self._flushes and attempt + 1 >= FLUSH_ATTEMPTS
+            if attempt == len(pauses) or hurried:
+                self._drop(rest, error)
+                break
+            self._stop.wait(pauses[attempt])
+        if taken:
+            self._done_bytes += sum(size for _, size, _ in taken)
+            self._done += len(taken)
+            self._passed = taken[-1][2] + 1
 
-    def _attempt(self, batch: list[Exchange]) -> tuple[list[Exchange], BaseException | None]:
+    def _attempt(self, batch: list[T_]) -> tuple[list[T_], BaseException | None]:
         """Write a batch; return what is to be tried again, and why.
 
-        An error that is not the system's may be the fault of one exchange, so each is then
-        tried alone.  If that helps some, the others are dropped; if it helps none, the writer
-        itself is at fault and gets the whole batch again.
+        An error that is not the system's may be the fault of one item, so each is then tried
+        alone.  If that helps some, the others are dropped; if it helps none, the writer itself
+        is at fault and gets the whole batch again.
         """
         written, error = self._write(batch)
         rest = batch[written:]
         if error is None or isinstance(error, OSError) or len(batch) == 1:
             return rest, error
-        spoilt = [exchange for exchange in rest if self._write([exchange])[1] is not None]
+        spoilt = [item for item in rest if self._write([item])[1] is not None]
         if len(spoilt) == len(batch):
             return spoilt, error
         if spoilt:
-            self._drop(len(spoilt), error)
+            self._drop(spoilt, error)
         return [], None
 
-    def _write(self, batch: list[Exchange]) -> tuple[int, BaseException | None]:
-        """Call the writer once; return how many exchanges it took, and what stopped it."""
+    def _write(self, batch: list[T_]) -> tuple[int, BaseException | None]:
+        """Call the writer once; return how many items it took, and what stopped it."""
         started = time.perf_counter()
         written, error = len(batch), None
         try:
             self._writer.write(batch)
         except PartlyWritten as partly:
             written, error = partly.written, partly.__cause__ or partly
+            if partly.rest is not None:
+                left = {id(item) for item in partly.rest}
+                batch[:] = [*(item for item in batch if id(item) not in left), *partly.rest]
         except BaseException as exc:  # noqa: BLE001 - nothing a plug-in raises may end the thread
             written, error = 0, exc
         if written:
-            self._telemetry.emit(Written(self.name, written, time.perf_counter() - started))
+            self._wrote(batch, written, time.perf_counter() - started)
         return written, error
 
-    def _drop(self, count: int, error: BaseException) -> None:
+    def _wrote(self, batch: list[T_], written: int, seconds: float) -> None:
+        """Count the first ``written`` of a batch."""
+        del batch
+        self._telemetry.emit(Written(self.name, written, seconds))
+
+    def _drop(self, items: list[T_], error: BaseException) -> None:
+        count = len(items)
         self._lost += count
         self._telemetry.emit(Dropped(self.name, "error", count))
         if count := self._spoilt.count(count):
             logger.error(
-                "%s: could not write %d exchanges: %s",
+                "%s: could not write %d %s: %s",
                 self.name,
                 count,
+                self.what,
                 summary(error),
                 exc_info=None if isinstance(error, OSError) else trimmed(error),
             )
@@ -257,13 +350,19 @@ class Lane:
     def _works(self) -> None:
         if self.problem is not None:
             self.problem = None
-            logger.warning("%s: writing works again, %d exchanges lost", self.name, self._lost)
+            logger.warning("%s: writing works again, %d %s lost", self.name, self._lost, self.what)
         self._lost = 0
 
     def _answer_flushes(self) -> None:
-        while self._flushes and self._flushes[0][0] <= self._done:
+        asked = len(self._flushes)  # before looking: what later ones wait for may come after it
+        if not asked:
+            return
+        with self._taking:
+            empty = not self._queue
+        while asked and (empty or self._flushes[0][0] <= self._passed):
             self._flush_writer()
             _resolve(self._flushes.popleft()[1])
+            asked -= 1
 
     def _flush_writer(self) -> None:
         flush = getattr(self._writer, "flush", None)

@@ -15,10 +15,13 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
+
+from gateway_sessions.web.login import AREA, Logins
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 """Names under which a loopback listener may be called without a token."""
@@ -27,19 +30,40 @@ LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 class AdminGuard:
     """Decides who may call an endpoint of the gateway's own.
 
-    With a ``token`` the request needs ``Authorization: Bearer TOKEN``.  Without one the
+    With a ``token`` the request needs ``Authorization: Bearer TOKEN``, or for a page the cookie
+    of somebody who has logged in with it; ``prefix`` is the path before them.  Without one the
     listener must be on loopback (the caller sees to that), and the request's ``Host`` must be
     one of `LOOPBACK_HOSTS` or ``hosts``, on any port, and its ``Origin`` absent or the same.
+
+    ``reporting_token`` opens the handlers that are marked by `reporting` and nothing else; to
+    them, `has_admin_scope` says who came with which.
     """
 
-    def __init__(self, token: str | None, hosts: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        token: str | None,
+        hosts: Iterable[str] = (),
+        prefix: str = "",
+        *,
+        reporting_token: str | None = None,
+    ) -> None:
         self._token = None if token is None else token.encode()
+        self._reporting_token = None if reporting_token is None else reporting_token.encode()
+        self._logins = None if token is None else Logins(token.encode(), prefix)
         self._hosts = frozenset(host.strip("[]").lower() for host in (*LOOPBACK_HOSTS, *hosts))
 
-    def refusal(self, request: web.Request) -> web.Response | None:
-        """Return the answer for a caller who may not pass (401, 403), or None."""
-        if self._token is not None:
-            return None if self._has_token(request) else _unauthorised()
+    def refusal(self, request: web.Request, *, reporting: bool = False) -> web.Response | None:
+        """Return the answer for a caller who may not pass (401, 403), or None.
+
+        ``reporting`` lets those pass who have the token for that, too.
+        """
+        if reporting and _has_token(request, self._reporting_token):
+            request[_REPORTS_ONLY] = True
+            return None
+        if self._logins is not None:
+            if _has_token(request, self._token) or self._logins.allows(request):
+                return None
+            return self._logins.form(request) or _unauthorised()
         if not self._is_ours(f"//{request.headers.get('Host', '')}"):
             return _forbidden("This host name is not served here; use localhost or an admin.token.")
         origin = request.headers.get("Origin")
@@ -50,18 +74,16 @@ class AdminGuard:
 
     def protect(self, handler: Handler) -> Handler:
         """Return ``handler``, called only for those who may pass."""
+        marked = handler in _REPORTING
 
         async def guarded(request: web.Request) -> web.StreamResponse:
-            return self.refusal(request) or await handler(request)
+            return self.refusal(request, reporting=marked) or await handler(request)
 
         return guarded
 
-    def _has_token(self, request: web.Request) -> bool:
-        assert self._token is not None
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        # Compared as bytes: compare_digest refuses text that is not ASCII.
-        same = hmac.compare_digest(given.strip().encode("utf-8", "replace"), self._token)
-        return same and scheme.lower() == "bearer"
+    def open_routes(self) -> list[web.RouteDef]:
+        """Return the routes that need no token: those to log in and out of pages."""
+        return [] if self._logins is None else self._logins.routes()
 
     def _is_ours(self, url: str) -> bool:
         try:
@@ -69,6 +91,25 @@ class AdminGuard:
         except ValueError:
             return False
         return host is not None and host in self._hosts
+
+
+_REPORTS_ONLY = web.RequestKey("reports_only", bool)
+_REPORTING: WeakSet[Handler] = WeakSet()
+
+
+def reporting(handler: Handler) -> Handler:
+    """Return ``handler`` so that the token of clients which only report opens it as well."""
+
+    async def marked(request: web.Request) -> web.StreamResponse:
+        return await handler(request)
+
+    _REPORTING.add(marked)
+    return marked
+
+
+def has_admin_scope(request: web.Request) -> bool:
+    """Tell whether a request that passed the guard may see everything, or only its own."""
+    return not request.get(_REPORTS_ONLY, False)
 
 
 def admin_routes(
@@ -113,7 +154,10 @@ def admin_routes(
         web.get("/readyz", ready),
         web.get("/config", config),
     ]
-    return _guarded([*own, *extra], guard, prefix)
+    routes = [*own, *extra]
+    has_pages = any(isinstance(route, web.RouteDef) and route.path == AREA for route in routes)
+    # The open ones first: what is guarded answers every path, and all methods.
+    return [*(guard.open_routes() if has_pages else ()), *_guarded(routes, guard, prefix)]
 
 
 def exposed(host: str) -> bool:
@@ -147,6 +191,15 @@ def _guarded(
 
 async def _method_not_allowed(request: web.Request) -> web.Response:
     return _json(b'{"error":"This endpoint does not know that method."}', 405)
+
+
+def _has_token(request: web.Request, token: bytes | None) -> bool:
+    if token is None:
+        return False
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    # Compared as bytes: compare_digest refuses text that is not ASCII.
+    same = hmac.compare_digest(given.strip().encode("utf-8", "replace"), token)
+    return same and scheme.lower() == "bearer"
 
 
 def _unauthorised() -> web.Response:

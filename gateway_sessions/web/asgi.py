@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from gateway_sessions.dialects import dialect_for
+from gateway_sessions.dialects import is_readable
 from gateway_sessions.exchange import Headers
 from gateway_sessions.gateway import Gateway, RequestHead
 from gateway_sessions.transit import Transit
@@ -62,7 +62,7 @@ class SessionASGIMiddleware:
             return
         headers = texts(scope["headers"])
         path = _path(scope)
-        if scope["type"] != "http" or dialect_for(scope["method"], path, headers) is None:
+        if scope["type"] != "http" or not is_readable(scope["method"], path, headers):
             scope[SCOPE_KEY] = None
             await self._app(scope, receive, send)
             return

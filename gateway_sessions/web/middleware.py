@@ -14,7 +14,7 @@ from typing import Literal
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from gateway_sessions.dialects import dialect_for
+from gateway_sessions.dialects import is_readable
 from gateway_sessions.exchange import Headers, SessionTag
 from gateway_sessions.gateway import Gateway, RequestHead
 from gateway_sessions.web import seams
@@ -105,7 +105,7 @@ def session_middleware(
     @web.middleware
     async def sessions(request: web.Request, handler: Handler) -> web.StreamResponse:
         headers = texts(request.raw_headers)
-        if dialect_for(request.method, request.raw_path, headers) is None:
+        if not is_readable(request.method, request.raw_path, headers):
             request[SESSION] = None
             return await handler(request)
         # Above the app's own limit the handler must find the body unread, to refuse it.

@@ -62,7 +62,8 @@ class Tee(StreamWriter):
         """Write the head of one of aiohttp's own responses, with our tags."""
         for name, value in self.tags():
             headers[name] = value
-        seen = tuple(headers.items())
+        # aiohttp's own names are of a subclass of str, which can not be sent to the recorder.
+        seen = tuple((str(name), value) for name, value in headers.items())
         if self._compressing:
             seen = tuple(pair for pair in seen if pair[0].lower() != "content-encoding")
         self._begin(int(status_line.split(" ", 2)[1]), seen)

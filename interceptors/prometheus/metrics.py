@@ -20,10 +20,12 @@ from gateway_sessions import (
     ExplicitIdRejected,
     IndexFellBack,
     InterceptorFailed,
+    RateLimited,
     Response,
     SessionEnded,
     SessionStarted,
     SessionTag,
+    Unpriced,
     Written,
 )
 from interceptors.prometheus.series import Counter, Histogram, Known, Labels, gauge
@@ -148,15 +150,26 @@ class Metrics(Collector):
         self.messages = counter("session_messages", "Messages added to sessions.")
         self.tokens = counter("tokens", "Tokens by direction.", "direction", "model")
         self.cost = counter("cost_usd", "Cost in US dollars.", "model")
-        self.written = counter("recorder_written", "Exchanges written.", "writer")
+        self.unpriced = counter(
+            "cost_unknown", "Exchanges whose model has no known price.", "model"
+        )
+        self.written = counter(
+            "recorder_written", "Exchanges, or session events, written.", "writer"
+        )
         self.dropped = counter(
-            "recorder_dropped", "Exchanges not given to a writer.", "writer", "reason"
+            "recorder_dropped",
+            "Exchanges, or session events, lost to a writer.",
+            "writer",
+            "reason",
         )
         self.failures = counter(
             "interceptor_errors", "Hooks that failed or were late.", "interceptor", "hook"
         )
         self.fallbacks = counter(
             "index_fallback", "Look-ups for which a shared index did not answer.", "backend"
+        )
+        self.limited = counter(
+            "rate_limited", "Requests refused because their session used up a limit.", "limit"
         )
         self.rejected = counter(
             "explicit_id_rejected", "Session ids of clients that could not be used.", "name"
@@ -207,6 +220,8 @@ class Metrics(Collector):
         listen(SessionStarted, self._noting(self._session_started))
         listen(SessionEnded, self._noting(self._session_ended))
         listen(Detected, self._noting(self._detected))
+        listen(Unpriced, self._noting(self._count_unpriced))
+        listen(RateLimited, self._noting(lambda e: self.limited.add((e.limit,))))
         listen(Written, self._noting(self._batch_written))
         listen(
             Dropped,
@@ -223,7 +238,7 @@ class Metrics(Collector):
 
     def exchange(self, exchange: Exchange) -> None:
         """Count a finished exchange."""
-        if exchange.response is not None:
+        if exchange.response is not None and not exchange.counts_tokens:
             self._rate.count()
             self._note(self._count_exchange, _finished(exchange, exchange.response))
 
@@ -302,6 +317,9 @@ class Metrics(Collector):
         if event.ambiguous:
             self.ambiguous.add()
 
+    def _count_unpriced(self, event: Unpriced) -> None:
+        self.unpriced.add((self._models.label(event.model),))
+
     def _batch_written(self, event: Written) -> None:
         self.written.add((event.interceptor,), event.count)
         self.write.observe(event.seconds, (event.interceptor,))
@@ -331,6 +349,8 @@ class Metrics(Collector):
         queued: dict[Labels, float] = {
             (n,): float(s["queued"]) for n, s in interceptors.items() if s["writer"]
         }
+        recording: dict[str, int] = stats.get("recording", {})
+        queued |= {(name,): float(count) for name, count in recording.items()}
         rate = float(self._rate.per_minute())
         return [
             own("build_info", "Always 1.", {(self._version,): 1.0}, ("version",)),
@@ -343,5 +363,10 @@ class Metrics(Collector):
                 {(): float(self._longest)},
             ),
             own("interceptor_enabled", "1 if it runs.", enabled, ("interceptor",)),
-            own("recorder_queue_events", "Exchanges that wait to be written.", queued, ("writer",)),
+            own(
+                "recorder_queue_events",
+                "Exchanges, or session events, that wait to be written.",
+                queued,
+                ("writer",),
+            ),
         ]

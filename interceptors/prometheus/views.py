@@ -123,6 +123,7 @@ def as_json(registry: CollectorRegistry, now: float) -> dict[str, Any]:
         },
         "providers": _providers(samples),
         "interceptors": _interceptors(samples),
+        "recording": _recording(samples),
     }
 
 
@@ -151,6 +152,20 @@ def _interceptors(samples: _Samples) -> dict[str, Any]:
             "errors": int(samples.sum("interceptor_errors_total", interceptor=name)),
         }
         for name, found in samples.by("interceptor", f"{PREFIX}interceptor_enabled").items()
+    }
+
+
+def _recording(samples: _Samples) -> dict[str, Any]:
+    """Return the writers of session events, and the queue before them."""
+    known = samples.by("interceptor", f"{PREFIX}interceptor_enabled")
+    return {
+        name: {
+            "queued": int(found[0][1]),
+            "written": int(samples.sum("recorder_written_total", writer=name)),
+            "dropped": int(samples.sum("recorder_dropped_total", writer=name)),
+        }
+        for name, found in samples.by("writer", f"{PREFIX}recorder_queue_events").items()
+        if name not in known
     }
 
 

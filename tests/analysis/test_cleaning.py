@@ -8,12 +8,14 @@ from gateway_sessions.analysis.cleaning import cleaned
 from gateway_sessions.events import (
     Error,
     Gap,
+    LoopRecorded,
     Metadata,
     RequestRecorded,
     ResponseRecorded,
     ResponseStats,
     SessionEvent,
     Started,
+    StreamEvent,
     ToolUse,
 )
 from gateway_sessions.personal_data import Personal
@@ -141,3 +143,36 @@ def test_an_event_without_personal_data_is_not_copied() -> None:
     ]
     for event in events:
         assert cleaned(event, MASK) is event
+
+
+def test_of_a_loop_only_what_was_said_is_cleaned() -> None:
+    loop = {
+        "loop_id": "10.0.0.1.main.0",
+        "started_at": 1.0,
+        "compaction_block": f"They wrote to {SECRET}.",
+        "turns": [{"turn_id": {"loop_id": "10.0.0.1.main.0"}, "attempts": [{"error": "x"}]}],
+        "events": [{"sequence": 0, "event": {"content": SECRET, "tool_name": "read"}}],
+    }
+    raw = msgspec.Raw(msgspec.json.encode(loop))
+    event = LoopRecorded(session_id="10.0.0.1", request_id="r", timestamp="t", loop=raw)
+    clean = cleaned(event, MASK)
+    assert msgspec.json.decode(clean.loop) == loop | {
+        "compaction_block": "They wrote to [EMAIL].",
+        "events": [{"sequence": 0, "event": {"content": "[EMAIL]", "tool_name": "read"}}],
+    }
+    raw = msgspec.Raw(msgspec.json.encode({"loop_id": SECRET, "turns": [{}]}))
+    harmless = LoopRecorded(session_id="s", request_id="r", timestamp="t", loop=raw)
+    assert cleaned(harmless, MASK) is harmless
+
+
+def test_the_pieces_of_a_stream_are_left_out_since_nothing_is_found_in_them() -> None:
+    piece = StreamEvent(
+        session_id="sess_a",
+        request_id="req_a",
+        timestamp="t",
+        sequence=3,
+        elapsed_ms=1.5,
+        size_bytes=2,
+        data="j@",
+    )
+    assert cleaned(piece, MASK) == msgspec.structs.replace(piece, data=None)

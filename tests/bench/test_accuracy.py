@@ -18,10 +18,13 @@ def scores(exact: float | None = 99.0, core: float = 95.0, across: int = 0) -> d
         "false_merges": 1,
         "over_splits": 2,
         "cross_tenant_merges": 0,
+        "predicted_sessions": 500,
+        "link_precision": None,
+        "link_recall": None,
     }
     return {
         "scenario": "plain",
-        "all": {"requests": 7, "cross_tenant_merges": across},
+        "all": {"requests": 7, "sessions": 4, "cross_tenant_merges": across},
         "clear": clear,
     }
 
@@ -46,13 +49,6 @@ def test_each_shortfall_is_a_sentence(found: dict[str, Any], sentence: str) -> N
     assert accuracy.shortfalls(found, WANTED) == [sentence]
 
 
-def test_the_table_puts_baselines_beside_ours() -> None:
-    found = accuracy.summary([scores()], {"chain": [scores(exact=12.34)]})
-    head, _, row = found.splitlines()
-    assert head.endswith("| `chain` |")
-    assert row == "| `plain` | 7 | 99.0 | 95.0 | 1 | 0 | 2 | 12.3 / 95.0 |"
-
-
 def test_a_missing_benchmark_is_said_and_not_passed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -66,7 +62,7 @@ import json, pathlib, sys
 options = dict(zip(sys.argv[2::2], sys.argv[3::2]))
 assert sys.argv[1] == "offline"
 views = {"requests": 1, "cross_tenant_merges": 0, "exact_percent": EXACT, "core_percent": 100.0,
-         "false_merges": 0, "over_splits": 0}
+         "false_merges": 0, "over_splits": 0, "sessions": 1, "predicted_sessions": 1}
 records = [{"scenario": name, "all": views, "clear": views}
            for name in options["--scenario"].split(",")]
 pathlib.Path(options["--json"]).write_text(json.dumps({"scenarios": records}))
@@ -89,6 +85,27 @@ def test_the_gate_passes_and_fails(
     out = capsys.readouterr().out
     assert "`retry`" in out
     assert ("retry: exact 50.00 % is below" in out) == (code == 1)
+
+
+def test_one_command_writes_all_tables(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = tmp_path / "sessionbench"
+    package.mkdir()
+    (package / "__main__.py").write_text(BENCH.replace("EXACT", '90.0 + float(options["--seed"])'))
+    page = tmp_path / "page.md"
+    names = ("accuracy", "accuracy-totals", "accuracy-runs", "accuracy-goals")
+    page.write_text(
+        "".join(f"<!-- generated:{name} -->\n<!-- /generated:{name} -->\n" for name in names)
+    )
+    monkeypatch.setenv("SESSIONBENCH", str(tmp_path))
+    monkeypatch.setattr(accuracy, "PAGE", page)
+    accuracy.main(["--table", "--scenario", "reset", "--runs", "1x1,2x5"])
+    capsys.readouterr()
+    text = page.read_text()
+    assert "| `reset` | 91.0 / 100.0 | 92.0 / 100.0 |" in text
+    assert "- seed 2, 5 times the size: `reset` exact 92.00 %, goal 99 %" in text
+    assert "91.0 / 100.0 | 91.0 / 100.0 | 91.0 / 100.0 |" in text
 
 
 def test_a_failing_benchmark_is_no_result(

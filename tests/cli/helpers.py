@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 COMMAND = (sys.executable, "-m", "gateway_sessions")
 INSTALLED = (str(Path(sys.executable).with_name("gateway-sessions")),)
@@ -78,14 +79,23 @@ class Service:
 
 
 @contextlib.contextmanager
-def service(*arguments: str, cwd: Path, **variables: str) -> Iterator[Service]:
-    """Run a command that prints its URL when it is ready; ``first_line`` is where."""
+def service(
+    *arguments: str,
+    cwd: Path,
+    errors: BinaryIO | None = None,
+    command: tuple[str, ...] = COMMAND,
+    **variables: str,
+) -> Iterator[Service]:
+    """Run a command that prints its URL when it is ready; ``first_line`` is where.
+
+    Standard error goes into the file ``errors``, if there is one: it may be more than a pipe takes.
+    """
     with subprocess.Popen(
-        [*COMMAND, *arguments],
+        [*command, *arguments],
         cwd=cwd,
         env=environment(cwd, **variables),
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=errors or subprocess.PIPE,
         text=True,
     ) as process:
         try:

@@ -44,13 +44,13 @@ def test_file_environment_and_options_are_in_it_and_secrets_are_not(tmp_path: Pa
 def test_settings_without_effect_are_named_on_standard_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run_here(["check-config", "--set", "recording_api.enabled=true"]) == 0
+    assert run_here(["check-config", "--set", "server.workers=2"]) == 0
     shown = capsys.readouterr()
     assert shown.err == (
-        "Warning: option --set recording_api.enabled: recording_api.enabled has no effect in"
-        " this version: the recording API is not served yet.\n"
+        "Warning: option --set server.workers: server.workers has no effect in this version:"
+        " the gateway runs in one process.\n"
     )
-    assert yaml.safe_load(shown.out)["recording_api"]["enabled"] is True
+    assert yaml.safe_load(shown.out)["server"]["workers"] == 2
 
 
 @pytest.mark.parametrize(

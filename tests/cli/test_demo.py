@@ -66,6 +66,21 @@ def test_once_shows_the_table_and_ends(tmp_path: Path) -> None:
     done = run("demo", "--once", "--port", "0", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Sessions found in sample conversations" in done.stdout
+    assert "conversations: each of them is one session.\n" in done.stdout
+
+
+def test_at_the_end_it_draws_what_an_agent_and_its_sub_agents_did(tmp_path: Path) -> None:
+    done = run("demo", "--once", "--port", "0", cwd=tmp_path)
+    tree = done.stdout.partition("as recorded:\n\n")[2].splitlines()
+    assert tree[0].split()[1:5] == ["main", "·", "4", "requests"]
+    assert len([line for line in tree if "✓ task ≤" in line and "→ sess_" in line]) == 2
+    assert not any("✗" in line for line in tree)
+
+
+def test_without_a_database_it_draws_nothing(tmp_path: Path) -> None:
+    off = ("--set", "session_recording.sqlite.enabled=false")
+    done = run("demo", "--once", "--port", "0", *off, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1].endswith("each of them is one session.")
 
 
@@ -90,6 +105,16 @@ def test_it_leaves_the_gateway_to_be_tried(form: tuple[str, ...], tmp_path: Path
     with service("demo", *form, "--port", "0", cwd=tmp_path) as gateway:
         assert requests.get(f"{gateway.url}/health", timeout=30).status_code == 200
         assert gateway.stop(signal.SIGTERM) == (0, "")
+
+
+def test_its_last_line_leads_to_the_dashboard(tmp_path: Path) -> None:
+    with service("demo", "--port", "0", cwd=tmp_path) as gateway:
+        assert gateway.process.stdout is not None
+        line = next(line for line in gateway.process.stdout if line.startswith("See them"))
+        page = requests.get(line.split()[-1], timeout=30)
+        assert gateway.stop(signal.SIGTERM) == (0, "")
+    assert page.status_code == 200
+    assert "How requests found their session" in page.text
 
 
 async def test_a_taken_port_is_told_and_replaced(

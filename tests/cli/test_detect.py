@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gateway_sessions.cli.root import run as run_here
-from gateway_sessions.config.inert import is_inert
+from gateway_sessions.config.inert import INERT
 from tests.cli.helpers import COMMAND, INSTALLED, environment, run, run_watched
 
 Json = dict[str, Any]
@@ -314,10 +314,10 @@ class TestCompare:
         assert self.compare(tmp_path, "now.yaml", "short.yaml", *setting).returncode == 0
 
     def test_a_setting_without_effect_is_named(self, tmp_path: Path) -> None:
-        text = "server: {workers: 3}\nsession: {min_messages_for_new_session: 9}\n"
+        text = "server: {workers: 3}\nsession: {persistence: {enabled: true}}\n"
         (tmp_path / "inert.yaml").write_text(text)
         done = self.compare(tmp_path, "now.yaml", "inert.yaml")
-        named = ["session.min_messages_for_new_session"] if _is_inert() else []
+        named = ["session.persistence.enabled"] if _is_inert() else []
         assert re.findall(r"(?<=: )[\w.]+(?= has no effect)", done.stderr) == named
 
     @pytest.mark.parametrize("more", [("--explain",), ("--only", "x"), ("--config", "now.yaml")])
@@ -336,7 +336,7 @@ class TestCompare:
 
 
 def _is_inert() -> bool:
-    return is_inert("session.min_messages_for_new_session")
+    return any(row.covers("session.persistence.enabled") for row in INERT)
 
 
 def test_the_installed_command_does_the_same(tmp_path: Path) -> None:
@@ -387,3 +387,18 @@ def test_a_reader_that_has_seen_enough_ends_it(tmp_path: Path) -> None:
         process.stdout.close()
         errors = process.stderr.read()
     assert (process.returncode, errors) == (0, b"")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--compare", "off.yaml", "on.yaml"]])
+def test_nothing_is_detected_where_detection_is_off(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "a.jsonl").write_text(log(FIRST))
+    (tmp_path / "on.yaml").write_text("")
+    (tmp_path / "off.yaml").write_text("session:\n  enabled: false\n")
+    options = arguments or ["--config", "off.yaml"]
+    done = run("detect", *options, "a.jsonl", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "off.yaml" in done.stderr
+    assert "line 2" in done.stderr
+    assert "--set session.enabled=true" in done.stderr
+    anyway = run("detect", *options, "--set", "session.enabled=true", "a.jsonl", cwd=tmp_path)
+    assert anyway.returncode == 0

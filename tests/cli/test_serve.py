@@ -71,7 +71,7 @@ def test_the_secret_outlives_the_process_and_is_shown_nowhere(tmp_path: Path) ->
     assert len(ids) == 1
     others = [p for p in tmp_path.rglob("*") if p.is_file() and p.name != "secret"]
     assert others
-    assert not any(secret in path.read_text() for path in others)
+    assert not any(secret.encode() in path.read_bytes() for path in others)
 
 
 def test_a_port_in_use_is_a_sentence_and_exit_code_2(tmp_path: Path) -> None:
@@ -159,3 +159,11 @@ def test_own_endpoints_elsewhere_are_announced(tmp_path: Path) -> None:
         second = gateway.process.stdout.readline()
         gateway.stop(signal.SIGTERM)
     assert second.startswith("Own endpoints (/health, /metrics, ...) on http://127.0.0.1:")
+
+
+def test_the_dashboard_is_announced(tmp_path: Path) -> None:
+    with service("serve", *PORT, cwd=tmp_path) as gateway:
+        assert gateway.process.stdout is not None
+        second = gateway.process.stdout.readline()
+        gateway.stop(signal.SIGTERM)
+    assert second == f"Dashboard: {gateway.url}/sessions\n"

@@ -10,7 +10,7 @@ import pytest
 
 import gateway_sessions
 from gateway_sessions.config import Config, inert_settings, load
-from gateway_sessions.config.inert import INERT, is_inert
+from gateway_sessions.config.inert import INERT, Inert, is_inert
 from gateway_sessions.config.keys import leaves
 from gateway_sessions.detection.settings import DetectionSettings
 
@@ -24,14 +24,15 @@ def test_a_user_who_sets_nothing_hears_nothing() -> None:
 
 
 def test_each_key_without_effect_is_named_with_its_place() -> None:
-    assert sentences({"session_recording": {"jsonl": {"enabled": True}, "content": "full"}}) == [
+    given = {"server": {"workers": 2}, "session": {"persistence": {"enabled": True}}}
+    assert sentences(given) == [
         (
-            "the configuration: session_recording.jsonl.enabled has no effect in this version:"
-            " sessions are not recorded yet, only traced."
+            "the configuration: server.workers has no effect in this version: the gateway runs in"
+            " one process."
         ),
         (
-            "the configuration: session_recording.content has no effect in this version:"
-            " sessions are not recorded yet, only traced."
+            "the configuration: session.persistence.enabled has no effect in this version: sessions"
+            " are kept in memory only."
         ),
     ]
 
@@ -63,7 +64,10 @@ def test_every_row_names_a_key_of_the_schema() -> None:
 
 
 def test_blocks_are_covered_by_their_name_and_not_by_its_beginning() -> None:
-    assert is_inert("session_recording.jsonl.directory")
+    row = Inert("session", "this is a test")
+    assert row.covers("session")
+    assert row.covers("session.max_sessions")
+    assert not row.covers("session_recording.enabled")
     assert not is_inert("session")
     assert not is_inert("session.max_sessions")
 

@@ -26,7 +26,7 @@ session:
   explicit: {enabled: true, headers: []}
   persistence: {enabled: false, backend: memory, connection: null}
 rate_limiting:
-  per_session: {requests_per_minute: null, tokens_per_hour: null}
+  per_session: {requests_per_minute: null, tokens_per_hour: null, min_confidence: 0.7}
 interceptors:
   - {type: redact, enabled: true, config: {}}
   - type: trace

@@ -70,6 +70,27 @@ class TestChoice:
         assert other.ask("a poem").session_id == theirs.session_id
         assert one.ask("a recipe").session_id == mine.session_id
 
+    def test_the_model_breaks_a_tie(self) -> None:
+        desk = Desk(explain=True)
+        one = desk.client(fields={"model": "large"})
+        other = desk.client(fields={"model": "small"})
+        mine, theirs = one.ask("hi", "Hello!"), other.ask("hi", "Hello!")
+        sent = other.send([*other.history, user("a poem")])
+        assert sent.tag.session_id == theirs.session_id
+        assert not sent.tracked.verdict.ambiguous
+        told = sent.tag.explain[-1]["candidates"]
+        assert {c["session_id"]: c["same_model"] for c in told} == {
+            mine.session_id: False,
+            theirs.session_id: True,
+        }
+        assert one.ask("a recipe").session_id == mine.session_id
+
+    def test_another_model_separates_nothing_by_itself(self) -> None:
+        client = Desk().client(fields={"model": "large"})
+        first = client.ask("hi", "Hello!")
+        client.fields["model"] = "small"
+        assert client.ask("more").session_id == first.session_id
+
     @pytest.mark.parametrize("outcome", ["answered", "in flight"])
     def test_twins_who_say_the_same_again(self, outcome: str) -> None:
         one, other, mine, theirs = twins(Desk(), ip="192.0.2.2")

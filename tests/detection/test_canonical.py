@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import unicodedata
 from typing import Any
 
@@ -16,7 +17,14 @@ from gateway_sessions.conversation import (
     ToolCall,
     ToolResult,
 )
-from gateway_sessions.detection.canonical import digest_parts, fold_text, join_messages, text_key
+from gateway_sessions.detection.canonical import (
+    digest_messages,
+    digest_parts,
+    fold_text,
+    fold_texts,
+    join_messages,
+    text_key,
+)
 
 
 def links(*parts: Part) -> bytes:
@@ -207,3 +215,71 @@ def test_a_text_key_depends_on_text_and_seed() -> None:
     assert len(keys) == 4
     assert text_key("a", 1) in keys
     assert all(0 < key < 2**64 for key in keys)
+
+
+def is_mark(letter: str) -> bool:
+    """Whether a letter has nothing in it but marks that go with another letter."""
+    return all(unicodedata.combining(part) for part in unicodedata.normalize("NFD", letter))
+
+
+class TestRowsOfMarks:
+    """Text is composed, but for rows of marks so long that to order them would take for ever."""
+
+    ROWS = ("\u0301\u0316", "\u094d\u093c", "\u0f81", "\u0344\u0316", "\U00011100\U00011133")
+
+    @pytest.mark.parametrize("row", ROWS)
+    @pytest.mark.parametrize("before", ["a", "a" * 7 + "\n", "é" * 1000])
+    def test_up_to_thirty_are_put_in_order(self, row: str, before: str) -> None:
+        text = before + (row * 30)[:30] + "z"
+        composed = unicodedata.normalize("NFC", text)
+        assert fold_text(text) == composed.replace("\n", "").encode()
+
+    @pytest.mark.parametrize("row", ROWS)
+    def test_so_they_are_equal_in_any_order(self, row: str) -> None:
+        text = "é" * 1000 + (row * 14)[:14]
+        assert fold_text(text) == fold_text(unicodedata.normalize("NFD", text))
+
+    @pytest.mark.parametrize("row", ROWS)
+    @pytest.mark.parametrize("before", range(12))
+    def test_longer_ones_are_left_as_they_are(self, row: str, before: int) -> None:
+        text = "e\u0301" + "a" * before + (row * 31)[:31]
+        assert fold_text(text) == text.encode()
+
+    def test_every_mark_that_there_is_counts(self) -> None:
+        letters = (chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000)
+        marks = [letter for letter in letters if is_mark(letter)]
+        assert len(marks) > 800
+        for letter in marks:
+            text = "e\u0301" + letter * 31
+            assert fold_text(text) == text.encode(), hex(ord(letter))
+
+
+class TestMany:
+    """Many texts at once give what each gives by itself."""
+
+    @pytest.mark.parametrize(
+        "texts",
+        [
+            [],
+            [""],
+            ["", ""],
+            ["a b", "", "c\n"],
+            ["e", "\u0301x", "é"],
+            ["nul\0nul", "a"],
+            ["\0", ""],
+            ["\ud800", "\udc00"],
+            ["e\u0301", "a" + "\u0301" * 40],
+        ],
+    )
+    def test_texts(self, texts: list[str]) -> None:
+        assert fold_texts(texts) == [fold_text(text) for text in texts]
+
+    def test_messages(self) -> None:
+        parts: list[tuple[Part, ...]] = [
+            (), (Text("hi"),), (Text(""),), (Thinking("hm"),), (Text("a"), Text("b")),
+            (call({"a": 1}, "f", "id"),), (result(Text("x")),), (Text("e\u0301"),), (Text(" \n"),),
+        ]  # fmt: skip
+        messages = [Message(role, said) for said in parts for role in (USER, ASSISTANT)]
+        expected = [digest_parts(message.role, message.parts) for message in messages]
+        assert digest_messages(messages) == expected
+        assert digest_messages(messages[:3]) == expected[:3]

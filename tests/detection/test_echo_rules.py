@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from gateway_sessions.detection.echo_rules import MOMENT_SECONDS, is_summarising, summary_in
+from gateway_sessions.detection.echo_rules import (
+    MOMENT_SECONDS,
+    QUOTED_SECONDS,
+    SHORT,
+    is_summarising,
+    summary_in,
+)
 from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.detection.turns import FRESH_SECONDS
 from gateway_sessions.exchange import SessionTag
@@ -104,6 +110,26 @@ class TestSubagent:
         agent(desk).ask("Where is it?", giving("main.py"))
         assert child(desk).send([user("main.py")]).tag.relation == "first"
 
+    @pytest.mark.parametrize(("size", "relation"), [(SHORT - 1, "first"), (SHORT, "subagent")])
+    def test_a_short_argument_may_be_anybodys_words(self, size: int, relation: str) -> None:
+        desk = Desk()
+        task = TASK.replace(" ", "")[:size]
+        agent(desk).ask("Is it up to date?", giving(task))
+        assert child(desk).send([user(task)]).tag.relation == relation
+
+    def test_another_user_of_the_same_application_types_a_task(self) -> None:
+        desk = Desk()
+        agent(desk).ask("Tidy up the project.", giving(TASK))
+        tag = agent(desk).send([user(TASK)]).tag
+        assert (tag.relation, tag.parent_session_id) == ("first", None)
+
+    def test_children_of_children_share_their_parents_instructions(self) -> None:
+        desk = Desk()
+        agent(desk).ask("Tidy up the project.", giving(TASK))
+        middle = child(desk).ask(TASK, giving(OTHER_TASK))
+        leaf = child(desk).send([user(OTHER_TASK)]).tag
+        assert (leaf.relation, leaf.parent_session_id) == ("subagent", middle.session_id)
+
     def test_another_dialect(self) -> None:
         desk = Desk()
         parent = agent(desk).ask("Tidy up the project.", giving(TASK))
@@ -154,6 +180,20 @@ class TestSubagent:
         found = [child(desk).send([user(TASK)]).tag for _ in leads]
         assert [tag.parent_session_id for tag in found] == [lead.session_id for lead in leads]
         assert len({tag.session_id for tag in found}) == 2
+
+    @pytest.mark.parametrize("tasks", [1, 2, 3])
+    def test_heirs_with_one_task_at_once(self, tasks: int) -> None:
+        desk = Desk()
+        lead = agent(desk)
+        first = lead.ask("Tidy up the project.", "Shall I begin with the parser?")
+        lead.ask("Yes.", giving(*[TASK] * tasks))
+        asked = [*lead.history[:3], user(TASK)]
+        found = [child(desk).send(asked).tag for _ in range(tasks)]
+        assert {tag.parent_session_id for tag in found} == {first.session_id}
+        assert len({tag.session_id for tag in found}) == tasks
+        again = child(desk).send(asked).tag
+        assert again.relation == "retry"
+        assert again.session_id in {tag.session_id for tag in found}
 
     def test_two_calls_of_one_session(self) -> None:
         desk = Desk()
@@ -402,6 +442,23 @@ class TestCompaction:
         assert desk.client().send([user(SUMMARY)]).tag.relation == "first"
         assert desk.client().send([user(newer)]).tag.relation == "compaction"
 
+    @pytest.mark.parametrize(
+        ("model", "system", "relation"),
+        [
+            ("m", "Answer from the document.", "compaction"),
+            ("small", "You are a coder.", "compaction"),
+            ("small", "Answer from the document.", "first"),
+        ],
+        ids=["other instructions", "another model", "both"],
+    )
+    def test_a_summary_that_is_pasted_elsewhere(
+        self, model: str, system: str, relation: str
+    ) -> None:
+        desk = Desk()
+        compacting(desk, system="You are a coder.")
+        pasted = desk.client(system=system).send([user(SUMMARY)], model=model)
+        assert pasted.tag.relation == relation
+
     def test_a_session_that_has_expired(self) -> None:
         desk = Desk(DetectionSettings(session_ttl_seconds=600))
         compacting(desk)
@@ -525,6 +582,27 @@ class TestSideCall:
         tag = aside(desk, PROMPT, model="small").tag
         assert (tag.session_id, tag.relation) == (main.tag.session_id, "side_call")
 
+    def test_the_bare_prompt_from_another_client(self) -> None:
+        desk = Desk()
+        desk.client(system="You are a botanist.").send([user(PROMPT)])
+        assert aside(desk, PROMPT, model="small", ip="192.0.2.2").tag.relation == "first"
+
+    @pytest.mark.parametrize("known", ["as a side call's", "as a talk's as well", "not"])
+    def test_the_bare_first_prompt_under_known_instructions(self, known: str) -> None:
+        desk = Desk()
+        if known != "not":
+            spoken(desk)
+            aside(desk, f"Is this a new topic?\n{PROMPT}")
+        if known == "as a talk's as well":
+            talk = desk.client(system=TITLE)
+            talk.ask("Winter leaves", "Which leaves?")
+            talk.ask("Those of holly")
+        main = desk.client(system="You are a botanist.").send([user("Do hollies bloom?")])
+        tag = aside(desk, "Do hollies bloom?").tag
+        joins = known == "as a side call's"
+        assert (tag.relation == "side_call") is joins
+        assert (tag.session_id == main.tag.session_id) is joins
+
     def test_the_bare_prompt_to_another_model_after_the_answer(self) -> None:
         desk = Desk()
         spoken(desk)
@@ -569,12 +647,25 @@ class TestSideCall:
         assert tag.relation == relation
 
     @pytest.mark.parametrize("model", ["m", "small"])
-    def test_a_long_prompt_within_other_words(self, model: str) -> None:
+    @pytest.mark.parametrize(("more", "relation"), [(0, "side_call"), (1, "first")])
+    def test_a_long_prompt_within_other_words(self, model: str, more: float, relation: str) -> None:
         desk = Desk()
         _, main = spoken(desk)
-        desk.clock.advance(MOMENT_SECONDS + 1)
+        desk.clock.advance(QUOTED_SECONDS + more)
         tag = aside(desk, f"Is this a new topic?\n{PROMPT}", model=model).tag
-        assert (tag.session_id, tag.relation) == (main.session_id, "side_call")
+        assert tag.relation == relation
+        assert (tag.session_id == main.session_id) is (relation == "side_call")
+
+    def test_a_prompt_after_reminders(self) -> None:
+        desk = Desk()
+        talk = desk.client(system="You are a botanist.", dialect="anthropic")
+        texts = ("<reminder>\nBe brief.\n</reminder>", PROMPT)
+        parts = [{"type": "text", "text": text} for text in texts]
+        sent = talk.send([{"role": "user", "content": parts}])
+        sent.answer(REPLY)
+        asked = {"system": "You are a botanist.", "dialect": "anthropic"}
+        tag = aside(desk, QUOTING["labelled"], **asked).tag
+        assert (tag.session_id, tag.relation) == (sent.tag.session_id, "side_call")
 
     def test_a_long_prompt_under_the_same_instructions_to_the_same_model(self) -> None:
         desk = Desk()
@@ -597,12 +688,23 @@ class TestSideCall:
         tag = aside(desk, "User: What is 2 + 2?\nAssistant: It is 4.").tag
         assert (tag.session_id, tag.relation) == (main.session_id, "side_call")
 
+    def test_a_short_text_of_several_lines(self) -> None:
+        desk = Desk()
+        _, main = spoken(desk, "What is 2 + 2?", "It is 4.\n\nAnything else?")
+        desk.clock.advance(MOMENT_SECONDS + 1)
+        quoted = "User: What is 2 + 2?\nAssistant: It is 4."
+        more = aside(desk, quoted, system="You are a botanist.").tag
+        assert more.relation == "first"
+        tag = aside(desk, f"{quoted}\n\nAnything else?", system="You are a botanist.").tag
+        assert (tag.session_id, tag.relation) == (main.session_id, "side_call")
+
     @pytest.mark.parametrize(
         "text",
         [
             "What is 2 + 2? It is 4.",
             "User: What is 2 + 2? Tell me.\nAssistant: It is 4.",
             "User: What is 2 + 2?\nAssistant: It is 4. Really.",
+            "User: What is 2\n+ 2?\nAssistant: It is 4.",
             "What is 2 + 2?",
             "It is 4.",
         ],

@@ -306,6 +306,8 @@ class TestNoSession:
             counting.response_started(200, ())
             counting.feed(b'{"input_tokens": 3}')
             counting.finish()
+            attributed = counting.exchange.session
+            assert {attributed.session_id} == sessions if attributed else not sessions
             found = await house.ask(*history, reply=f"answer {turn}")
             assert found.relation == ("continue" if turn else "first")
             sessions.add(found.session_id)

@@ -33,7 +33,7 @@ def test_the_order_is_the_documented_one() -> None:
     assert names == documented
     assert names == [
         "explicit", "response_id", "reset", "repeat", "subagent", "prefix", "anchor", "branch",
-        "compaction", "side_call", "new",
+        "fuzzy", "compaction", "side_call", "new",
     ]  # fmt: skip
 
 
@@ -459,6 +459,29 @@ class TestRepeat:
         talk.headers["x-stainless-retry-count"] = "0"
         if outcome == "answered":
             assert talk.send([user("hi")]).tag.session_id != first.tag.session_id
+
+    def test_nobody_can_tell_which_of_two_first_requests_is_tried_again(self) -> None:
+        desk = Desk(explain=True)
+        known = {desk.client().send([user("hi")]).tag.session_id for _ in range(2)}
+        again = desk.client(headers={"x-stainless-retry-count": "1"}).send([user("hi")]).tag
+        assert again.session_id not in known
+        notes = {step["rule"]: step["because"] for step in again.explain}
+        assert "each waits" in notes["repeat"]
+
+    def test_an_equal_request_after_a_call_of_another_session_is_that_ones(self) -> None:
+        desk = Desk(DetectionSettings(session_ttl_seconds=600))
+        tags = []
+        for number in (1, 2):
+            talk = desk.client()
+            tags.append(talk.ask("Weather?", tool_call(f"call_{number}", "weather")))
+            if number == 2:
+                desk.clock.advance(100)
+                talk.ask(tool_result("call_2", "rain"), "It rains.")
+                desk.clock.advance(550)
+        history = [user("Weather?"), tool_call("call_1", "weather"), tool_result("call_1", "rain")]
+        tag = desk.client().send(history).tag
+        assert tag.session_id not in {found.session_id for found in tags}
+        assert tag.previous_session_id == tags[0].session_id
 
     @pytest.mark.parametrize("outcome", ["in flight", "failed"])
     def test_the_same_idempotency_key(self, outcome: str) -> None:

@@ -12,6 +12,7 @@ from gateway_sessions.exchange import SessionTag
 from gateway_sessions.testing import ChatClient, Desk, assistant, tool_call, tool_result, user
 
 LONG = "The quick brown fox jumps over the lazy dog and then reads a book about foxes."
+INVENTED = [user("And owls?"), assistant("They hoot."), user("And elks?"), assistant("They bell.")]
 OTHER = "Foxes are small to medium-sized omnivorous mammals belonging to several genera."
 
 
@@ -117,6 +118,68 @@ class TestAnchor:
         notes = {step["rule"]: step["because"] for step in tag.explain}
         assert "too short" in notes["anchor"]
 
+    @pytest.mark.parametrize(
+        ("changed", "kept"),
+        [
+            ({}, True),
+            ({"system": "Be brief."}, False),
+            ({"ip": "192.0.2.2"}, False),
+        ],
+        ids=["the same client", "other instructions", "another address"],
+    )
+    def test_a_window_that_ends_with_what_one_of_them_asked(
+        self, changed: dict[str, Any], kept: bool
+    ) -> None:
+        desk = Desk()
+        one, other = desk.client(), desk.client()
+        other.ask("Is 4 even?", "Yes.")
+        one.ask("Tell me.", "Fine.")
+        first = one.ask("Is 2 even?", "Yes.")
+        for name, value in changed.items():
+            setattr(one, name, value)
+        tag = one.send([*one.history[2:], user("more")]).tag
+        assert (tag.session_id == first.session_id) is kept
+
+    def test_a_window_that_ends_with_what_two_of_them_asked(self) -> None:
+        desk = Desk()
+        talks = [desk.client() for _ in range(2)]
+        for number, talk in enumerate(talks):
+            talk.ask(f"Tell me {number}.", "Fine.")
+        known = {talk.ask("Is 2 even?", "Yes.").session_id for talk in talks}
+        tag = talks[0].send([*talks[0].history[2:], user("more")]).tag
+        assert tag.session_id not in known
+
+    @pytest.mark.parametrize("called", [False, True])
+    def test_newer_replies_of_an_expired_session(self, called: bool) -> None:
+        desk = Desk(DetectionSettings(session_ttl_seconds=600), explain=True)
+        talk, other = desk.client(), desk.client()
+        first = talk.ask("Tell me about foxes.", LONG)
+        talk.ask("And elks?", tool_call("call_1", "search") if called else OTHER)
+        desk.clock.advance(601)
+        known = other.ask("Tell me about foxes.", LONG)
+        talk.history[2] = user("And elks, please?")
+        prompt = tool_result("call_1", "None.") if called else user("And owls?")
+        tag = talk.send([*talk.history, prompt]).tag
+        assert tag.session_id not in {first.session_id, known.session_id}
+        assert tag.previous_session_id == first.session_id
+        notes = {step["rule"]: step["because"] for step in tag.explain}
+        assert "expired" in notes["anchor"]
+        assert "expired" in notes["branch"]
+
+    def test_a_call_of_an_expired_session_beside_an_equal_one(self) -> None:
+        desk = Desk(DetectionSettings(session_ttl_seconds=600))
+        tags = []
+        for number in (1, 2):
+            talk = desk.client()
+            call = tool_call(f"call_{number}", "look_up", {"number": "3RK2T9", "by": "Anya Garcia"})
+            tags.append(talk.ask(f"Booking {number}", call))
+            desk.clock.advance(400)
+        history = [user("Booking!"), tool_call("call_1", "look_up", {"number": "3RK2T9",
+                   "by": "Anya Garcia"}), tool_result("call_1", "two seats")]  # fmt: skip
+        tag = desk.client().send(history).tag
+        assert tag.session_id not in {found.session_id for found in tags}
+        assert tag.previous_session_id == tags[0].session_id
+
     def test_the_id_of_a_tool_call_in_another_scope_is_nothing(self) -> None:
         desk = Desk()
         first = desk.client("a").ask("Weather?", tool_call("call_abc", "weather"))
@@ -172,6 +235,63 @@ class TestBranch:
         first = desk.client().ask("Are you there?", "Yes.")
         second = desk.client().send([user("Are you there?"), user("Hello?")]).tag
         assert second.session_id != first.session_id
+
+    def test_a_beginning_that_two_sessions_share_is_a_toss_up(self) -> None:
+        desk = Desk()
+        talks = [desk.client() for _ in range(2)]
+        known = {talk.ask("Tell me about foxes.", LONG).session_id for talk in talks}
+        for number, talk in enumerate(talks):
+            talk.ask(f"And dogs {number}?", "Dogs bark.")
+        sent = talks[0].send([*talks[0].history[:2], *INVENTED, user("And now?")])
+        assert sent.tag.session_id in known
+        assert sent.tracked.verdict.ambiguous
+        assert sent.tag.confidence <= 0.5
+
+
+ASKED = "Tell me everything that you know about foxes and what they eat in winter."
+
+
+class TestOvertaking:
+    """Requests that go on from a reply which has not been seen to its end."""
+
+    def test_the_first_reply(self) -> None:
+        talk = client()
+        first = talk.send([user(ASKED)])
+        second = talk.send([user(ASKED), assistant("Mice."), user("And in summer?")])
+        assert second.tag.session_id == first.tag.session_id
+        assert (second.tag.relation, second.tag.source) == ("continue", "prefix")
+        assert second.tag.confidence < 0.8
+        first.answer("Mice.")
+        second.answer("Berries.")
+        history = [user(ASKED), assistant("Mice."), user("And in summer?"), assistant("Berries.")]
+        third = talk.send([*history, user("more")]).tag
+        assert (third.session_id, third.relation) == (first.tag.session_id, "continue")
+
+    def test_a_later_reply(self) -> None:
+        talk = client()
+        first = talk.ask(ASKED, LONG)
+        talk.send([*talk.history, user("And dogs?")])
+        later = talk.send([*talk.history, user("And dogs?"), assistant("Bones."), user("Cats?")])
+        assert (later.tag.session_id, later.tag.relation) == (first.session_id, "continue")
+
+    def test_of_two_who_ask_the_same_neither(self) -> None:
+        desk = Desk()
+        asked = {desk.client().send([user(ASKED)]).tag.session_id for _ in range(2)}
+        tag = desk.client().send([user(ASKED), assistant("Mice."), user("And dogs?")]).tag
+        assert tag.session_id not in asked
+
+    def test_a_short_opening_is_anybodys(self) -> None:
+        talk = client()
+        first = talk.send([user("hi")])
+        tag = talk.send([user("hi"), assistant("Hello!"), user("more")]).tag
+        assert tag.session_id != first.tag.session_id
+        assert "too short" in next(s["because"] for s in tag.explain if s["rule"] == "branch")
+
+    def test_what_was_answered_is_not_overtaken(self) -> None:
+        talk = client()
+        first = talk.ask(ASKED, "Mice.")
+        tag = talk.send([user(ASKED), assistant("Berries."), user("And dogs?")]).tag
+        assert (tag.session_id != first.session_id, tag.source) == (True, "new")
 
 
 class TestNew:

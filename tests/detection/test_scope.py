@@ -28,6 +28,29 @@ def scope(
     return Scopes(secret, settings or ScopeSettings()).of(headers or {}, path, user)
 
 
+class TestMasked:
+    """Traces, whose credentials are masked."""
+
+    def test_the_name_of_a_scope_stands_for_its_credential(self) -> None:
+        scopes = Scopes(SECRET, ScopeSettings(headers=("x-tenant",)))
+
+        def of(known_as: str, masked: str = "***", user: str = "") -> Scope:
+            return scopes.of({"x-tenant": masked}, PATH, user, known_as)
+
+        assert of("a") == of("a", "")
+        assert of("a") != of("b")
+        assert of("a") != of("a", user="bob")
+
+    def test_it_does_not_count_where_credentials_do_not(self) -> None:
+        scopes = Scopes(SECRET, ScopeSettings(credential=False))
+        assert scopes.of({}, PATH, "bob", "a") == scopes.of({}, PATH, "bob", "b")
+
+    def test_knowing_the_name_of_a_scope_leads_nowhere(self) -> None:
+        real = scope({"authorization": "Bearer secret-1"})
+        scopes = Scopes(SECRET, ScopeSettings())
+        assert scopes.of({}, PATH, "", real.name) != real
+
+
 class TestCredential:
     def test_two_keys_are_two_scopes(self) -> None:
         one, other = scope({"x-api-key": "a"}), scope({"x-api-key": "b"})

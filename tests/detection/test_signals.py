@@ -73,9 +73,9 @@ ROWS = (
     Row("openrouter", field="session_id"),
     Row("dynamo", "x-dynamo-session-id"),
     Row("langfuse", "langfuse_session_id"),
+    Row("langfuse", field="langfuse_session_id"),
     Row("langfuse", field="metadata.langfuse_session_id"),
     Row("envoy", "agent-session-id"),
-    Row("braintrust", "x-bt-parent"),
     Row("langdb", "x-thread-id"),
     Row("langdb", "x-run-id"),
     Row("cloudflare", "cf-aig-metadata", value=json.dumps({"session_id": ID, "team": 7})),
@@ -120,9 +120,32 @@ class TestTable:
 
 
 class TestNotASession:
-    @pytest.mark.parametrize("header", ["x-client-request-id", "x-request-id", "traceparent"])
+    @pytest.mark.parametrize(
+        "header",
+        ["x-client-request-id", "x-request-id", "traceparent", "x-claude-code-agent-type",
+         "helicone-session-path", "helicone-session-name", "x-stainless-retry-count"],
+    )  # fmt: skip
     def test_headers(self, header: str) -> None:
         assert reply_of(Row("", header), ANYONE) is None
+
+    @pytest.mark.parametrize(
+        "value", ["project_name:support", "project_id:0af1", "experiment_id:7", "AwEBCg=="]
+    )
+    def test_what_braintrust_logs_a_request_under(self, value: str) -> None:
+        """Every conversation of a project sends its name, and every turn has a span of its own."""
+        assert reply_of(Row("", "x-bt-parent", value=value), ANYONE) is None
+
+    def test_lineage_alone_names_no_session(self) -> None:
+        headers = {
+            "x-gateway-parent-session-id": "p",
+            "x-parent-session-id": "p",
+            "x-dynamo-parent-session-id": "p",
+            "x-claude-code-agent-id": "a",
+            "x-claude-code-parent-agent-id": "p",
+            "x-codex-parent-thread-id": "p",
+            "user-agent": CODEX,
+        }
+        assert SignalReader().read(headers, {}) is None
 
     @pytest.mark.parametrize(
         "field", ["user", "safety_identifier", "prompt_cache_key", "container"]
@@ -276,8 +299,7 @@ class TestPrecedence:
             ("x-bf-session-id", "x-dynamo-session-id"),
             ("x-dynamo-session-id", "langfuse_session_id"),
             ("langfuse_session_id", "agent-session-id"),
-            ("agent-session-id", "x-bt-parent"),
-            ("x-bt-parent", "x-thread-id"),
+            ("agent-session-id", "x-thread-id"),
             ("x-thread-id", "x-run-id"),
         ],
     )

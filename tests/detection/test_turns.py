@@ -9,9 +9,8 @@ from gateway_sessions.detection.turns import (
     OPENING,
     TURNS_COMPARED,
     RecentTurns,
-    Said,
     Turn,
-    line_key,
+    line_mark,
 )
 
 NOW = 1_700_000_000.0
@@ -22,24 +21,32 @@ def session(name: str, scope: int = SCOPE) -> Session:
     return Session(id=name, scope=scope, started=NOW, used=NOW)
 
 
-def names(turns: RecentTurns, now: float = NOW, scope: int = SCOPE) -> list[str]:
-    return [turn.session.id for turn in turns.of(scope, now)]
+OPENINGS = ("hi", "hi again", "Hello!", "more")
 
 
-def only(turns: RecentTurns, now: float = NOW) -> Turn:
-    (turn,) = turns.of(SCOPE, now)
+def found(turns: RecentTurns, *lines: str, now: float = NOW, scope: int = SCOPE) -> list[Turn]:
+    """Return the turns that open with one of some lines."""
+    return turns.marked(scope, [line_mark(line, scope) for line in lines or OPENINGS], now)
+
+
+def names(turns: RecentTurns, *lines: str, now: float = NOW, scope: int = SCOPE) -> list[str]:
+    return [turn.session.id for turn in found(turns, *lines, now=now, scope=scope)]
+
+
+def only(turns: RecentTurns, *lines: str) -> Turn:
+    (turn,) = found(turns, *lines)
     return turn
 
 
-def texts(turn: Turn) -> tuple[str | None, str | None]:
-    return turn.prompt.text if turn.prompt else None, turn.reply.text if turn.reply else None
+def texts(turn: Turn) -> tuple[str, str]:
+    return turn.prompt, turn.reply
 
 
 class TestTurns:
     def test_a_prompt_and_the_reply_to_it(self) -> None:
         turns, talk = RecentTurns(), session("a")
         turns.asked(talk, "hi", NOW)
-        assert texts(only(turns)) == ("hi", None)
+        assert texts(only(turns)) == ("hi", "")
         turns.answered(talk, "Hello!", NOW)
         assert texts(only(turns)) == ("hi", "Hello!")
 
@@ -48,12 +55,12 @@ class TestTurns:
         turns.asked(talk, "hi", NOW)
         turns.answered(talk, "Hello!", NOW)
         turns.asked(talk, "more", NOW)
-        assert texts(only(turns)) == ("more", None)
+        assert texts(only(turns)) == ("more", "")
 
     def test_a_reply_alone(self) -> None:
         turns = RecentTurns()
         turns.answered(session("a"), "Hello!", NOW)
-        assert texts(only(turns)) == (None, "Hello!")
+        assert texts(only(turns)) == ("", "Hello!")
 
     def test_a_session_that_is_another_object_now(self) -> None:
         turns, again = RecentTurns(), session("a")
@@ -76,26 +83,102 @@ class TestTurns:
         assert names(turns, scope=1) == []
 
 
+class TestOpenings:
+    def test_by_the_prompt_or_by_the_reply(self) -> None:
+        turns, talk = RecentTurns(), session("a")
+        turns.asked(talk, "hi", NOW)
+        turns.answered(talk, "Hello!", NOW)
+        assert names(turns, "hi") == names(turns, "Hello!") == names(turns, "Hello!", "hi") == ["a"]
+        assert names(turns, "ho") == []
+
+    def test_not_by_what_is_no_longer_the_newest(self) -> None:
+        turns, talk = RecentTurns(), session("a")
+        turns.asked(talk, "hi", NOW)
+        turns.answered(talk, "Hello!", NOW)
+        turns.asked(talk, "more", NOW)
+        assert names(turns, "hi", "Hello!") == []
+        turns.answered(talk, "No more.", NOW)
+        turns.answered(talk, "Really.", NOW)
+        assert names(turns, "No more.") == []
+        assert names(turns, "more") == names(turns, "Really.") == ["a"]
+
+    def test_a_reply_in_the_words_of_the_prompt(self) -> None:
+        turns, talk = RecentTurns(), session("a")
+        turns.asked(talk, "hi", NOW)
+        turns.answered(talk, "hi", NOW)
+        assert names(turns, "hi") == ["a"]
+        turns.answered(talk, "Hello!", NOW)
+        assert names(turns, "hi") == ["a"]
+
+    @pytest.mark.parametrize(
+        ("text", "line"),
+        [
+            ("What is it?", "What is it?"),
+            ("\n  What is it?\nAnd why?", "What\tis  it?"),
+            ("a" * 100, "a" * OPENING),
+            (f"{'ab c' * OPENING} x", f"{'a bc' * OPENING} y"),
+        ],
+    )
+    def test_lines_that_begin_alike(self, text: str, line: str) -> None:
+        turns = RecentTurns()
+        turns.asked(session("a"), text, NOW)
+        assert names(turns, line) == ["a"]
+        assert names(turns, "What is that?") == []
+
+    @pytest.mark.parametrize("text", ["", " \n ", " " * LONGEST + "hi"])
+    def test_what_says_nothing_is_never_found(self, text: str) -> None:
+        turns = RecentTurns()
+        turns.asked(session("a"), text, NOW)
+        assert names(turns, "", text, text.strip()) == []
+
+    def test_the_same_line_has_another_mark_in_another_scope(self) -> None:
+        assert line_mark("hi", SCOPE) != line_mark("hi", ELSEWHERE)
+        turns = RecentTurns()
+        turns.asked(session("a"), "hi", NOW)
+        assert turns.marked(ELSEWHERE, [line_mark("hi", SCOPE)], NOW) == []
+
+
 class TestBounds:
     @pytest.mark.parametrize(("seconds", "fresh"), [(FRESH_SECONDS, True), (121.0, False)])
     def test_they_are_fresh_for_a_while(self, seconds: float, fresh: bool) -> None:
         turns = RecentTurns()
         turns.asked(session("a"), "hi", NOW)
-        assert names(turns, NOW + seconds) == (["a"] if fresh else [])
+        assert names(turns, now=NOW + seconds) == (["a"] if fresh else [])
+        assert turns.fresh(SCOPE, NOW + seconds) is fresh
+        assert not turns.fresh(ELSEWHERE, NOW)
 
     def test_a_reply_refreshes_its_turn(self) -> None:
         turns, talk = RecentTurns(), session("a")
         turns.asked(talk, "hi", NOW)
         turns.answered(talk, "Hello!", NOW + 100)
-        assert names(turns, NOW + 200) == ["a"]
+        assert names(turns, now=NOW + 200) == ["a"]
+        assert turns.fresh(SCOPE, NOW + 200)
 
     def test_so_many_are_compared(self) -> None:
         turns = RecentTurns()
         for number in range(TURNS_COMPARED + 5):
             turns.asked(session(f"s{number}"), "hi", NOW)
         found = names(turns)
+        assert found == [f"s{number}" for number in range(TURNS_COMPARED + 4, 4, -1)]
+
+    def test_so_many_are_compared_of_several_openings(self) -> None:
+        turns = RecentTurns()
+        for number in range(2 * TURNS_COMPARED):
+            turns.asked(session(f"s{number}"), ("hi", "more")[number % 2], NOW)
+        found = names(turns)
         assert len(found) == TURNS_COMPARED
-        assert found[0] == f"s{TURNS_COMPARED + 4}"
+        assert found[:2] == [f"s{2 * TURNS_COMPARED - 1}", f"s{2 * TURNS_COMPARED - 2}"]
+
+    def test_one_that_too_many_opened_like_is_still_found_by_its_reply(self) -> None:
+        turns, talk = RecentTurns(), session("a")
+        turns.asked(talk, "hi", NOW)
+        for number in range(TURNS_COMPARED):
+            turns.asked(session(f"s{number}"), "hi", NOW)
+        assert "a" not in names(turns)
+        turns.answered(talk, "Hello!", NOW)
+        assert names(turns, "Hello!") == ["a"]
+        turns.asked(talk, "more", NOW)
+        assert names(turns, "more") == ["a"]
 
     def test_so_many_are_kept_those_used_last(self) -> None:
         turns = RecentTurns(3)
@@ -106,35 +189,39 @@ class TestBounds:
         assert names(turns) == ["a", "c"]
         assert names(turns, scope=ELSEWHERE) == ["d"]
 
+    def test_a_scope_alone_may_fill_all_the_room(self) -> None:
+        turns = RecentTurns(40)
+        for number in range(41):
+            turns.asked(session(f"s{number}"), "hi", NOW)
+        assert names(turns) == [f"s{number}" for number in range(40, 0, -1)]
+
+    def test_a_scope_does_not_push_out_what_is_within_the_quota_of_another(self) -> None:
+        turns = RecentTurns(40)
+        for number in range(10):
+            turns.asked(session(f"quiet{number}", ELSEWHERE), "hi", NOW)
+        for number in range(100):
+            turns.asked(session(f"loud{number}"), "hi", NOW)
+        assert len(names(turns, scope=ELSEWHERE)) == 10
+        assert names(turns) == [f"loud{number}" for number in range(99, 69, -1)]
+
+    def test_a_newcomer_gets_room_from_whoever_has_most(self) -> None:
+        turns = RecentTurns(40)
+        for number in range(40):
+            turns.asked(session(f"loud{number}"), "hi", NOW)
+        turns.asked(session("new", ELSEWHERE), "hi", NOW)
+        assert names(turns, scope=ELSEWHERE) == ["new"]
+        assert names(turns)[-1] == "loud1"
+
     def test_a_scope_whose_turns_are_all_forgotten(self) -> None:
         turns = RecentTurns(1)
         turns.asked(session("a"), "hi", NOW)
         turns.asked(session("b", ELSEWHERE), "hi", NOW)
         assert names(turns) == []
         turns.asked(session("a"), "hi again", NOW)
-        assert texts(only(turns)) == ("hi again", None)
+        assert texts(only(turns)) == ("hi again", "")
 
     def test_of_long_texts_the_start_is_kept(self) -> None:
         turns, talk = RecentTurns(), session("a")
         turns.asked(talk, "p" * LONGEST + "x", NOW)
         turns.answered(talk, "r" * LONGEST + "x", NOW)
-        assert texts(only(turns)) == ("p" * LONGEST, "r" * LONGEST)
-
-
-class TestOpenings:
-    @pytest.mark.parametrize(
-        ("text", "key"),
-        [
-            ("What is it?", b"Whatisit?"),
-            ("\n  What is it?\nAnd why?", b"Whatisit?"),
-            ("a" * 100, b"a" * OPENING),
-            ("", b""),
-        ],
-    )
-    def test_how_a_text_begins(self, text: str, key: bytes) -> None:
-        said = Said(text)
-        assert said.opening() == said.opening() == key
-
-    def test_a_line_that_begins_alike_has_the_same_key(self) -> None:
-        assert line_key(f"{'ab c' * OPENING} x") == line_key(f"{'a bc' * OPENING} y")
-        assert line_key("What is it?") != line_key("What is that?")
+        assert texts(only(turns, "p" * OPENING)) == ("p" * LONGEST, "r" * LONGEST)

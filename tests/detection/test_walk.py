@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 
 from gateway_sessions.conversation import ASSISTANT, SYSTEM, USER, Conversation, Message, Text
-from gateway_sessions.detection.walk import Walk, Walker, next_state, runs_backwards
+from gateway_sessions.detection.canonical import digest_parts
+from gateway_sessions.detection.walk import (
+    LONG_HISTORY,
+    RUNS_KEPT,
+    Walk,
+    Walker,
+    next_state,
+    runs_backwards,
+)
 from gateway_sessions.errors import UnreadableBody
 from gateway_sessions.testing import assistant, tool_call, tool_result, user
 from tests.detection.talk import SEED, chat, claude, counted
@@ -31,6 +39,16 @@ def states(conversation: Conversation, walker: Walker) -> tuple[int, int | None,
     asked, reply = found.request_state, found.reply
     every = [run.state for run in runs_backwards(found.full())]
     return asked, reply.state if reply else None, every
+
+
+def next_states(history: list[dict[str, Any]], *further: dict[str, Any]) -> int:
+    """Return the state at the end of messages of taking turns, one step after the other."""
+    state = SEED
+    for message in (*history, *further):
+        model_side = message["role"] == ASSISTANT
+        said_so = digest_parts(message["role"], (Text(message["content"]),)).links
+        state = next_state(state, model_side, said_so)
+    return state
 
 
 class TestChain:
@@ -221,6 +239,26 @@ class TestPrompt:
         assert failed.request_state in asked_twice.states_inside_prompt()
 
 
+class TestOpening:
+    """What the first two messages say, read again only where that is needed."""
+
+    @pytest.mark.parametrize("more", [0, 1, 20])
+    def test_it_is_what_comes_after_the_instructions(self, more: int) -> None:
+        turns = [message for n in range(more) for message in (assistant("a"), user(f"q{n}"))]
+        conversation, seen = counted(chat(system("Be kind."), user("hi"), *turns))
+        found = Walker().walk(conversation, SEED)
+        already = len(seen)
+        expected = [said("hi", USER), said("a")][: more + 1]
+        assert found.opening() == found.opening() == expected
+        assert len(seen) - already == (2 if more else 0)
+
+    def test_it_may_be_a_message_that_reads_as_several(self) -> None:
+        result = {"type": "tool_result", "tool_use_id": "t", "content": "x"}
+        several = {"role": "user", "content": [result, {"type": "text", "text": "and"}]}
+        found = Walker().walk(claude(several), SEED)
+        assert len(found.opening()) == 2
+
+
 class TestMemory:
     """A walker is quicker the second time, and never says anything else."""
 
@@ -264,6 +302,37 @@ class TestMemory:
         walker.walk(first, 1)
         assert walker.walk(second, 2).request_state == Walker().walk(second, 2).request_state
 
+    @pytest.mark.parametrize("end", [[], [assistant("Old pond")], [user("and")], [user("")]])
+    def test_a_long_history_has_the_chain_of_a_short_one(
+        self, end: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        turn = [user("q"), assistant("a"), tool_call("c", "f"), tool_result("c", "é"), user("and")]
+        history = [system("Be kind."), *turn * (LONG_HISTORY // 4), user("more"), *end]
+        found = states(chat(*history), Walker())
+        monkeypatch.setattr("gateway_sessions.detection.walk.LONG_HISTORY", 10**6)
+        assert states(chat(*history), Walker()) == found
+
+    def test_the_beginning_of_a_very_long_history_is_summed_up(self) -> None:
+        history = [message for n in range(RUNS_KEPT) for message in (user(f"q{n}"), assistant("a"))]
+        found = walk(*history, user("more"))
+        runs = list(runs_backwards(found.full()))
+        assert len(runs) == RUNS_KEPT + 1 < 2 * RUNS_KEPT
+        assert sum(run.weight for run in runs) == sum(len(m["content"]) for m in history) + 4
+        assert found.request_state == next_states(history, user("more"))
+
+    def test_instructions_alone_are_asked_however_many_there_are(self) -> None:
+        found = walk(user(""), *[system("Do.")] * LONG_HISTORY, user(""))
+        assert found.tail == walk(user(""), *[system("Do.")] * LONG_HISTORY).tail is not None
+
+    def test_an_answer_in_very_many_pieces(self) -> None:
+        pieces = [assistant(f"a{n}") for n in range(500)]
+        found, joined = walk(user("q"), *pieces, user("more")), "".join(f"a{n}" for n in range(500))
+        assert found.request_state == walk(user("q"), assistant(joined), user("more")).request_state
+        assert found.prompt_items == 1
+        late = walk(user("q"), assistant("a"), *[user(f"q{n}") for n in range(500)])
+        assert late.prompt_items == 500
+        assert late.answer_end == 2
+
     def test_a_small_memory_forgets_and_stays_right(self) -> None:
         walker = Walker(1)
         talks = [[user(f"q{number}")] for number in range(3000)]
@@ -292,6 +361,13 @@ class TestMemory:
         walker = Walker()
         walker.walk(chat(user("a")), SEED)
         conversation = chat(user("a"), *further)
+        assert states(conversation, walker) == states(conversation, Walker())
+
+    def test_instructions_alone_are_not_asked_once_more_is_said(self) -> None:
+        alone = [user(""), system("a"), user("")]
+        walker = Walker()
+        walker.walk(chat(*alone), SEED)
+        conversation = chat(*alone, assistant("a"), user("more"))
         assert states(conversation, walker) == states(conversation, Walker())
 
     def test_the_same_bytes_in_two_dialects(self) -> None:

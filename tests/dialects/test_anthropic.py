@@ -93,6 +93,29 @@ def test_request() -> None:
     assert conversation.read(raw) == (Message("user", (Text("hi"),)),)
 
 
+BILLING = {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.86; cch=0af1;"}
+BE = {"type": "text", "text": "Be brief."}
+
+
+@pytest.mark.parametrize(
+    ("system", "lasting"),
+    [
+        ([BILLING, BE], [BE]),
+        ([BILLING], []),
+        ([BE, BILLING], [BE, BILLING]),
+        ([{"type": "text", "text": f"See {BILLING['text']}"}], None),
+        (BILLING["text"], None),
+        (BILLING, None),
+        ([[BILLING]], None),
+    ],
+)
+def test_what_is_said_of_a_request_is_no_part_of_the_system_prompt(
+    system: Any, lasting: Any
+) -> None:
+    found = DIALECT.read_request(body({"role": "user", "content": "hi"}, system=system), "/x")
+    assert json.loads(found.system) == (system if lasting is None else lasting)
+
+
 def test_reply() -> None:
     sent = json.dumps(message({"type": "text", "text": "hi"}, **USAGE)).encode()
     assert DIALECT.read_reply(sent) == Reply(
@@ -107,8 +130,17 @@ def test_reply() -> None:
             cache_read_tokens=30,
             cache_creation_tokens=20,
             reasoning_tokens=2,
+            thinking_tokens=2,
         ),
     )
+
+
+def test_what_a_cache_keeps_for_an_hour_is_counted_apart() -> None:
+    kept = {"ephemeral_5m_input_tokens": 5, "ephemeral_1h_input_tokens": 15}
+    usage = message({"type": "text", "text": "hi"}, **USAGE, cache_creation=kept)
+    found = DIALECT.read_reply(json.dumps(usage).encode()).usage
+    assert found is not None
+    assert (found.cache_creation_tokens, found.cache_creation_1h_tokens) == (20, 15)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,14 @@ def test_request() -> None:
     ] * 2
 
 
+def test_a_whole_request_whose_tokens_are_to_be_counted() -> None:
+    inner = {"model": "models/m", "contents": [HI], "systemInstruction": {"parts": []}}
+    sent = json.dumps({"generateContentRequest": inner}).encode()
+    conversation = DIALECT.read_request(sent, "/v1beta/models/gemini-2.5-pro:countTokens")
+    assert [json.loads(bytes(raw)) for raw in conversation.messages] == [HI]
+    assert (conversation.system, conversation.model) == (b'{"parts": []}', "gemini-2.5-pro")
+
+
 def test_other_ways_of_writing_a_request() -> None:
     path = "/v1/publishers/google/models/m:streamGenerateContent"
     conversation = DIALECT.read_request(body(HI, system_instruction="be"), path)
@@ -104,9 +112,30 @@ def test_reply() -> None:
         model="gemini-2.5-pro-001",
         finish_reason="STOP",
         usage=Usage(
-            input_tokens=13, output_tokens=12, cache_read_tokens=4, reasoning_tokens=7
+            input_tokens=13,
+            output_tokens=12,
+            cache_read_tokens=4,
+            reasoning_tokens=7,
+            thinking_tokens=7,
         ),
-    )  # fmt: skip
+    )
+
+
+@pytest.mark.parametrize(
+    ("details", "heard"),
+    [
+        ([{"modality": "TEXT", "tokenCount": 4}, {"modality": "AUDIO", "tokenCount": 6}], 6),
+        ([{"modality": "AUDIO", "tokenCount": "6"}, 5, None], 0),
+        ({"modality": "AUDIO", "tokenCount": 6}, 0),
+        (None, 0),
+    ],
+)
+def test_sound_is_counted_apart(details: Any, heard: int) -> None:
+    usage = {"promptTokensDetails": details, "candidatesTokensDetails": details}
+    sent = json.dumps(response(candidate({"text": "so"}), usageMetadata=usage)).encode()
+    found = DIALECT.read_reply(sent).usage
+    assert found is not None
+    assert (found.audio_input_tokens, found.audio_output_tokens) == (heard, heard)
 
 
 def test_reply_in_the_envelope_of_code_assist() -> None:

@@ -151,6 +151,15 @@ def test_cache_counts_of_other_providers() -> None:
         assert reply.usage.cache_creation_tokens == created
 
 
+def test_sound_is_counted_apart() -> None:
+    usage = {
+        "prompt_tokens_details": {"audio_tokens": 6},
+        "completion_tokens_details": {"audio_tokens": 7},
+    }
+    found = DIALECT.read_reply(json.dumps({"usage": usage}).encode()).usage
+    assert found == Usage(audio_input_tokens=6, audio_output_tokens=7)
+
+
 def test_stream_of_text() -> None:
     reply = assembled(
         chunk(choice({"role": "assistant", "content": "", "refusal": None})),

@@ -113,6 +113,12 @@ def test_all_output_items_are_one_message() -> None:
     )
 
 
+def test_sound_is_counted_apart() -> None:
+    details = {f"{side}_tokens_details": {"audio_tokens": 6} for side in ("input", "output")}
+    found = DIALECT.read_reply(response(said("so"), usage=details)).usage
+    assert found == Usage(audio_input_tokens=6, audio_output_tokens=6)
+
+
 @pytest.mark.parametrize(
     ("fields", "finish", "refused"),
     [

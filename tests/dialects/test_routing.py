@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from gateway_sessions.dialects import ROUTES, dialect_for, routing
+from gateway_sessions.dialects import (
+    COUNTS,
+    ROUTES,
+    counted_dialect,
+    dialect_for,
+    is_readable,
+    routing,
+)
 from gateway_sessions.exchange import Headers
 
 
@@ -126,13 +133,55 @@ def test_what_is_no_conversation(path: str) -> None:
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "post", ""])
 def test_only_posts_are_conversations(method: str) -> None:
     assert name("/v1/chat/completions", method=method) is None
+    assert counted_dialect(method, "/v1/messages/count_tokens", ()) is None
+    assert not is_readable(method, "/v1/messages", ())
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/v1/messages/count_tokens", "anthropic"),
+        ("/anthropic/v1/messages/count_tokens?beta=true", "anthropic"),
+        ("/v1/responses/input_tokens", "openai_responses"),
+        ("/openai/v1/responses/input_tokens/", "openai_responses"),
+        ("/v1beta/models/m:countTokens?key=k", "gemini"),
+        ("/v1internal:countTokens", "gemini"),
+        ("/v1/projects/p/locations/l/publishers/google/models/m%3AcountTokens", "gemini"),
+        ("/v1/projects/p/locations/l/publishers/anthropic/models/count-tokens:rawPredict",
+         "anthropic"),
+    ],
+)  # fmt: skip
+def test_token_counts(path: str, expected: str) -> None:
+    dialect = counted_dialect("POST", path, ())
+    assert dialect is not None
+    assert dialect.name == expected
+    assert name(path) is None
+    assert is_readable("POST", path, ())
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions", "/v1/embeddings", "/"])
+def test_what_is_no_token_count(path: str) -> None:
+    assert counted_dialect("POST", path, ()) is None
+
+
+def test_token_counts_without_version_need_the_providers_header() -> None:
+    path = "/anthropic/messages/count_tokens"
+    assert counted_dialect("POST", path, ()) is None
+    assert counted_dialect("POST", path, (("anthropic-version", "2023-06-01"),)) is not None
+
+
+def test_what_can_be_read_is_a_conversation_or_a_count() -> None:
+    assert is_readable("POST", "/v1/messages", ())
+    assert not is_readable("POST", "/v1/embeddings", ())
+    assert not is_readable("POST", "/messages", ())
 
 
 def test_every_row_is_reached() -> None:
-    for route in ROUTES:
-        headers = ((route.header, "1"),) if route.header else ()
-        path = "/x" + (route.within or "/") + "m" + route.ending
-        assert dialect_for("POST", path, headers) is route.dialect
+    for routes, lookup in ((ROUTES, dialect_for), (COUNTS, counted_dialect)):
+        for route in routes:
+            headers = ((route.header, "1"),) if route.header else ()
+            path = "/x" + (route.within or "/") + "m" + route.ending
+            assert lookup("POST", path, headers) is route.dialect
 
 
 def test_long_paths_are_not_cached() -> None:

@@ -17,6 +17,11 @@ from tests.docs.blocks import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 RUNTIME = [Requirement(line) for line in PROJECT["project"]["dependencies"]]
+EXTRAS = [
+    Requirement(line)
+    for lines in PROJECT["project"]["optional-dependencies"].values()
+    for line in lines
+]
 DEV = [
     Requirement(line)
     for group in PROJECT["dependency-groups"].values()
@@ -79,7 +84,12 @@ def _distributions(*folders: str) -> set[str]:
 
 def test_every_dependency_is_used_and_everything_used_is_declared() -> None:
     declared = {canonicalize_name(r.name) for r in RUNTIME}
-    assert declared == _distributions("gateway_sessions", "interceptors")
+    extras = {canonicalize_name(r.name) for r in EXTRAS}
+    assert declared == _distributions("gateway_sessions", "interceptors") - extras
+
+
+def test_every_extra_is_installed_where_tests_run() -> None:
+    assert {(r.name, str(r.specifier)) for r in EXTRAS} <= {(r.name, str(r.specifier)) for r in DEV}
 
 
 def test_everything_that_tests_and_benchmarks_use_is_declared() -> None:

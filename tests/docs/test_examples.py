@@ -13,7 +13,7 @@ from gateway_sessions.config import load
 from tests.docs.blocks import PAGES, ROOT, Block, blocks, every
 from tests.docs.shell import Shell
 
-LANGUAGES = {"bash", "python", "yaml", "json", "text", "conversation"}
+LANGUAGES = {"bash", "python", "yaml", "json", "sql", "text", "conversation", "tree", "transcript"}
 
 NOT_RUN = {
     ("CONTRIBUTING.md", "./scripts/test -k samples"),

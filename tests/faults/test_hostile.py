@@ -1,148 +1,37 @@
 """Clients that want detection to work: what a request costs stays within bounds.
 
-Nothing here looks at a wall clock.  Look-ups, reads and calls are counted, which gives the same
-number every time; where the work is done inside of one call (a search, a normalisation), CPU time
-is compared with that of smaller inputs.  ``GATEWAY_SESSIONS_HOSTILE=50`` makes the crowds 50 times
-as large: a hundred thousand sessions.
+What is counted and how stands in tests/faults/work.py.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from types import FrameType
-from typing import Any
 
 import pytest
 
-from gateway_sessions.conversation import Conversation, Reply
-from gateway_sessions.detection.detector import Sender
+from gateway_sessions.conversation import Conversation
 from gateway_sessions.detection.plan import OLDER_STATES
-from gateway_sessions.detection.session import EXCHANGES_KEPT, Session
-from gateway_sessions.detection.settings import DetectionSettings
-from gateway_sessions.detection.turns import TURNS_COMPARED
+from gateway_sessions.detection.session import EXCHANGES_KEPT
 from gateway_sessions.detection.view import CANDIDATES
-from gateway_sessions.index.memory import MemoryIndex
-from gateway_sessions.testing import Desk, assistant, tool_call, tool_result, user
+from gateway_sessions.testing import assistant, tool_call, tool_result, user
 from gateway_sessions.tracker import Tracked
-from tests.detection.talk import OPENAI, chat, counted
-
-Json = dict[str, Any]
-Work = Callable[[], object]
-
-PER_DOUBLING = 2.2
-"""What twice the input may cost; twice the work is 2, the square of it 4."""
-ATTEMPTS = 3
-"""Measurements of CPU time before a growth is believed: other processes only make it larger."""
-MOST_CALLS = 30_000
-"""Calls of functions per request of ordinary size, whatever else is in the scope: some 5 ms."""
-SESSIONS = 2_000 * int(os.environ.get("GATEWAY_SESSIONS_HOSTILE", "1"))
-PATH = "/v1/chat/completions"
-SENDER = Sender({"authorization": "Bearer key", "user-agent": "tests/1"}, PATH, "192.0.2.1")
-INSTRUCTION: Json = {"role": "system", "content": "Do as you are told."}
-
-
-class Counting(MemoryIndex):
-    """An index that counts what it is asked and how much it answers."""
-
-    def __init__(self) -> None:
-        super().__init__(2 * SESSIONS, 3600.0)
-        self.asked = self.told = 0
-
-    def candidates(self, scope: int, key: int) -> Sequence[Session]:
-        """Count, and return what was found."""
-        found = super().candidates(scope, key)
-        self.asked += 1
-        self.told += len(found)
-        return found
-
-
-class Room:
-    """One scope, and what was done in it."""
-
-    def __init__(self) -> None:
-        self.index = Counting()
-        self.desk = Desk(DetectionSettings(max_sessions=2 * SESSIONS), index=self.index)
-
-    def ask(self, *messages: Any, **fields: Any) -> Tracked:
-        """Send a request that stays in flight."""
-        return self.send(chat(*messages, **fields))
-
-    def send(self, conversation: Conversation) -> Tracked:
-        """Send a request that has been read already."""
-        return self.desk.tracker.begin(conversation, SENDER, self.desk.clock())
-
-    def answer(self, tracked: Tracked, message: str | Json) -> None:
-        """Let the reply to a request arrive."""
-        self.desk.tracker.answered(tracked, reply(message), self.desk.clock())
-
-    def talk(self, *messages: Any, answer: str | Json = "Fine.") -> None:
-        """Send a request and let it be answered."""
-        self.answer(self.ask(*messages), answer)
-
-
-def reply(message: str | Json) -> Reply:
-    said = assistant(message) if isinstance(message, str) else message
-    choice = {"index": 0, "message": said, "finish_reason": "stop"}
-    return OPENAI.read_reply(json.dumps({"id": "c", "choices": [choice]}).encode())
-
-
-def calls(work: Work) -> int:
-    """Count the calls of functions, built-in ones included, that some work takes."""
-    count = 0
-
-    def note(frame: FrameType, event: str, argument: object) -> None:
-        nonlocal count
-        count += event in {"call", "c_call"}
-
-    before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        work()
-    finally:
-        sys.setprofile(before)
-    return count
-
-
-def cpu(work: Work) -> float:
-    """Return the seconds of CPU time that some work takes."""
-    before = time.process_time()
-    work()
-    return time.process_time() - before
-
-
-def assert_calls_grow_slowly(make: Callable[[int], Work], *sizes: int) -> None:
-    """Check the calls that some work takes at sizes of which each is twice the one before."""
-    took = [calls(make(size)) for size in sizes]
-    assert took[-1] <= took[0] * PER_DOUBLING ** (len(sizes) - 1), took
-
-
-def assert_time_grows_slowly(make: Callable[[int], Work], size: int, doublings: int = 3) -> None:
-    """Check the CPU time that some work takes over several doublings of its size.
-
-    What is noise over one doubling is little over three: linear work grows to 8 times as much,
-    2.2 for each doubling are 10.6, and the square of it would be 64.
-    """
-    small = large = float("inf")
-    for _ in range(ATTEMPTS):
-        small = min(small, cpu(make(size)))
-        large = min(large, cpu(make(size << doublings)))
-        if large <= small * PER_DOUBLING**doublings:
-            return
-        if large > small * 3**doublings:
-            break  # No noise, but work that grows with the square.
-    pytest.fail(f"{small * 1000:.2f} ms become {large * 1000:.2f} ms in {doublings} doublings")
-
-
-def asks(room: Room, *messages: Any, **fields: Any) -> Work:
-    """Return the work for one request: to read it and to place it, without parsing its body."""
-    conversation = chat(*messages, **fields)
-    return lambda: room.send(conversation)
-
+from tests.detection.talk import chat, counted
+from tests.faults.work import (
+    CROWD,
+    INSTRUCTION,
+    MOST_CALLS,
+    Json,
+    Room,
+    Work,
+    asks,
+    assert_calls_grow_slowly,
+    assert_time_grows_slowly,
+    calls,
+    in_a_wary_scope,
+    reply,
+    starts_everywhere,
+)
 
 GREETED = [user("hi"), assistant("Hello!")]
 SAME_PREFIX: dict[str, list[Json]] = {
@@ -166,7 +55,7 @@ class TestManySessions:
     def crowds(cls) -> list[Room]:
         """Return scopes of which each has twice as many sessions as the one before."""
         rooms = [Room() for _ in range(3)]
-        for room, sessions in zip(rooms, (SESSIONS // 4, SESSIONS // 2, SESSIONS), strict=True):
+        for room, sessions in zip(rooms, (CROWD // 4, CROWD // 2, CROWD), strict=True):
             for number in range(sessions):
                 room.talk(user("hi"), answer="Hello!")
                 if number % 8 == 0:
@@ -189,7 +78,7 @@ class TestManySessions:
 
     def test_what_a_crowd_has_to_remember_is_bounded(self, crowds: list[Room]) -> None:
         room = crowds[-1]
-        assert room.index.active <= 2 * SESSIONS
+        assert room.index.active <= 2 * CROWD
         found = room.index.candidates(room.ask(user("hi")).plan.scope.seed, 1)
         assert found == ()
 
@@ -222,6 +111,9 @@ HISTORIES: dict[str, Callable[[int], list[Json]]] = {
     ],
 }
 LONGEST = 10_000
+PLAIN = [alternating, HISTORIES["prompts only"], HISTORIES["answers only"]]
+CALLS_A_MESSAGE = 20
+"""Calls for each of very many messages that are a role and a text; one by one they take 50."""
 
 
 class TestLongHistories:
@@ -230,7 +122,14 @@ class TestLongHistories:
         def work(size: int) -> Work:
             return asks(Room(), *make(size), user("more"))
 
-        assert_calls_grow_slowly(work, 250, 500, 1000)
+        assert_calls_grow_slowly(work, 125, 250, 500)
+        assert_calls_grow_slowly(work, 1000, 2000, 4000)
+
+    @pytest.mark.parametrize("make", PLAIN)
+    def test_plain_messages_are_read_many_at_a_time(
+        self, make: Callable[[int], list[Json]]
+    ) -> None:
+        assert calls(asks(Room(), *make(LONGEST), user("more"))) <= CALLS_A_MESSAGE * LONGEST
 
     @pytest.mark.parametrize("make", HISTORIES.values(), ids=HISTORIES)
     def test_look_ups_do_not_grow_with_it(self, make: Callable[[int], list[Json]]) -> None:
@@ -279,22 +178,6 @@ class TestLongHistories:
         assert max(took[350:]) <= 1.1 * max(took[2:350])
 
 
-def in_a_wary_scope() -> Room:
-    """Return a scope in which every rule has something to look for."""
-    room = Room()
-    room.talk(user("Summarise all this."), answer="What was said so far, in a few words.")
-    task = {"task": "Look for the needle in the haystack over there."}
-    room.talk(user("Find it."), answer=tool_call("call_1", "agent", task))
-    room.talk(user("Where is the haystack?"), answer="Over there, behind the barn.")
-    room.ask(user("And the needle?"))
-    return room
-
-
-def starts_everywhere() -> str:
-    """Return two characters that are the start of a fingerprint wherever they stand."""
-    return "\u0001\u0004".translate({1: "a", 4: "l"})
-
-
 LARGE_TEXTS: dict[str, Callable[[int], str]] = {
     "words": lambda size: "word " * (size // 5),
     "one letter": lambda size: "a" * size,
@@ -311,6 +194,13 @@ LARGE_TEXTS: dict[str, Callable[[int], str]] = {
     "other scripts": lambda size: "한국어 " * (size // 4),
     "letters in two pieces": lambda size: "e\u0301" * (size // 2),
     "accents on one letter": lambda size: "a" + "\u0316\u0301" * (size // 2),
+    "marks of one letter that change places": lambda size: (
+        "क" + "\u094d" * (size // 2) + "\u093c" * (size // 2)
+    ),
+    "marks that come apart": lambda size: "\u0f81" * size,
+    "as many marks as are put in order": lambda size: (
+        ("a" + "\u0301" * 15 + "\u0316" * 15) * (size // 31)
+    ),
     "accents in the wrong order": lambda size: (
         "a" + "\u0301" * (size // 2) + "\u0316" * (size // 2)
     ),
@@ -360,84 +250,3 @@ class TestLargeMessages:
             return asks(in_a_wary_scope(), INSTRUCTION, {"role": "user", "content": parts})
 
         assert_calls_grow_slowly(work, 250, 500, 1000)
-
-
-def tasks(number: int, text: str = "Do the task with the number {}, and nothing else.") -> Json:
-    """Return an answer that gives away many tasks."""
-    made = [
-        {"function": {"name": "agent", "arguments": json.dumps({"task": text.format(place)})}}
-        for place in range(number)
-    ]
-    listed = [{"id": f"call_{n}", "type": "function", **call} for n, call in enumerate(made)]
-    return {"role": "assistant", "content": None, "tool_calls": listed}
-
-
-SIMILAR = {
-    "a pair": starts_everywhere() * 8_000 + "{}",
-    "one letter": "a" * 16_000 + "{}",
-    "number first": "{} " + "Look for the needle in the haystack over there. " * 300,
-    "number last": "Look for the needle in the haystack over there. " * 300 + "{}",
-    "tiny": "Do the task with the number {}, and nothing else.",
-}
-
-
-class TestQuotations:
-    """Texts that are made to look like what a client might quote."""
-
-    def test_ten_thousand_tasks_are_noted_one_by_one(self) -> None:
-        def work(size: int) -> Work:
-            room = Room()
-            sent, said = room.ask(user("Go!")), reply(tasks(size))
-            return lambda: room.desk.tracker.answered(sent, said, room.desk.clock())
-
-        assert_calls_grow_slowly(work, 2500, 5000, 10_000)
-        assert_time_grows_slowly(work, 1250)
-
-    @pytest.mark.parametrize("text", SIMILAR.values(), ids=SIMILAR)
-    def test_a_request_among_many_tasks(self, text: str) -> None:
-        def work(size: int) -> Work:
-            room = Room()
-            room.talk(user("Go!"), answer=tasks(size, text))
-            return asks(room, user("\n".join(text.format(n) for n in range(2000))[: 64 * 1024]))
-
-        assert calls(work(1000)) <= MOST_CALLS
-        assert_time_grows_slowly(work, 125)
-
-    @pytest.mark.parametrize("text", SIMILAR.values(), ids=SIMILAR)
-    def test_a_request_among_many_summaries(self, text: str) -> None:
-        def work(size: int) -> Work:
-            room = Room()
-            for number in range(size):
-                room.talk(user(f"Summarise {number}."), answer=text.format(number))
-            return asks(room, user("\n".join(text.format(n) for n in range(2000))[: 64 * 1024]))
-
-        assert calls(work(128)) <= MOST_CALLS
-        assert_time_grows_slowly(work, 16)
-
-    def test_all_tasks_are_settled_at_once(self) -> None:
-        def work(size: int) -> Work:
-            room = Room()
-            given = tasks(size)
-            room.talk(user("Go!"), answer=given)
-            results = [tool_result(f"call_{number}", "done") for number in range(size)]
-            return asks(room, user("Go!"), given, *results)
-
-        assert_calls_grow_slowly(work, 2500, 5000, 10_000)
-
-    @pytest.mark.parametrize("text", ["a" * 30, "a" * 3000, "a: b", "hi"])
-    @pytest.mark.parametrize("pieces", ["lines", "parts"])
-    def test_an_aside_among_many_turns(self, text: str, pieces: str) -> None:
-        """Everybody says the same, and a request says nearly that, over and over."""
-
-        def work(size: int) -> Work:
-            room = Room()
-            for _ in range(size):
-                room.talk(user(text), answer=text + "c")
-            lines = [text + "b"] * size
-            parts = [{"type": "text", "text": line} for line in lines]
-            said = "\n".join(lines) if pieces == "lines" else parts
-            return asks(room, INSTRUCTION, {"role": "user", "content": said}, model="small")
-
-        assert calls(work(TURNS_COMPARED)) <= MOST_CALLS
-        assert_calls_grow_slowly(work, 32, 64, 128, 256, 512)
-        assert_time_grows_slowly(work, 32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway_sessions.detection.session import Session
-from gateway_sessions.index.memory import EXPIRED_PER_COMMIT, MemoryIndex
+from gateway_sessions.index.memory import EXPIRED_AT_ONCE, EXPIRED_PER_COMMIT, MemoryIndex
 
 SPREAD = 0x9E3779B97F4A7C15
 
@@ -52,3 +52,29 @@ def test_nobody_needs_to_listen() -> None:
     put(index, 2, 0.0)
     index.expire(10.0)
     assert index.active == 0
+
+
+def test_a_look_for_what_expired_takes_a_bounded_time() -> None:
+    ended: list[str] = []
+    index = MemoryIndex(10_000, 10.0, lambda session, reason: ended.append(session.id))
+    for number in range(EXPIRED_AT_ONCE + 10):
+        put(index, number, 0.0)
+    put(index, EXPIRED_AT_ONCE + 10, 90.0)
+    closed = len(ended)
+    assert index.expire(95.0)
+    assert len(ended) == EXPIRED_AT_ONCE + closed
+    assert not index.expire(95.0)
+    assert len(ended) == EXPIRED_AT_ONCE + 10
+    assert index.active == 1
+    assert not index.expire(96.0)
+
+
+def test_sessions_in_use_are_not_looked_at_again_and_again() -> None:
+    index = MemoryIndex(10_000, 10.0)
+    for number in range(EXPIRED_AT_ONCE + 10):
+        session = Session(id=f"s{number}", scope=1, started=0.0, used=0.0)
+        session.take(number * SPREAD % 2**64, 0.0, 1)
+        index.commit(session, [], 0.0)
+        assert session.pending
+    assert not index.expire(100.0)
+    assert index.active == EXPIRED_AT_ONCE + 10

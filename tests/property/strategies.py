@@ -1,8 +1,14 @@
-"""Random conversations, and the ways in which one conversation can be written down."""
+"""Random conversations, and the ways in which one conversation can be written down.
+
+How much is tried is multiplied by the environment variable PROPERTY_SCALE:
+``PROPERTY_SCALE=50 scripts/test tests/property`` takes minutes, and over 100,000 steps of
+`tests.property.test_scopes`.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import unicodedata
 from collections.abc import Sequence
 from random import Random
@@ -13,7 +19,9 @@ from hypothesis import strategies as st
 
 Json = dict[str, Any]
 
-quick = settings(derandomize=True, database=None, deadline=None, max_examples=80)
+SCALE = int(os.environ.get("PROPERTY_SCALE", "1"))
+
+quick = settings(derandomize=True, database=None, deadline=None, max_examples=80 * SCALE)
 """The same examples in every run, and few enough for everyday use."""
 
 

@@ -15,6 +15,7 @@ from tests.detection.talk import SEED, chat, claude
 from tests.property.strategies import (
     ANY,
     EVERY_USER_SPEAKS,
+    SCALE,
     TEXTS,
     Said,
     anthropic,
@@ -47,7 +48,7 @@ SEEN = st.integers(0, 2**7 - 1)
 """One bit for each beginning of a conversation: whether the walker has seen it."""
 
 
-@settings(quick, max_examples=250)
+@settings(quick, max_examples=250 * SCALE)
 @given(said=ANY, seen=SEEN, reply=TEXTS)
 def test_a_warm_walker_agrees_with_a_cold_one(said: list[Said], seen: int, reply: str) -> None:
     warm = Walker()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from gateway_sessions.exchange import Exchange
-from gateway_sessions.recording.lane import Lane, Limits, PartlyWritten, Writer
+from gateway_sessions.recording.lane import BATCH_BYTES, Lane, Limits, PartlyWritten, Writer
 from gateway_sessions.telemetry import Telemetry
 from tests.recording.writers import PATIENCE, Ledger, ListWriter, StuckWriter, exchange
 
@@ -18,8 +18,8 @@ QUICK = Limits(batch_seconds=0.0, pauses=(0.0, 0.0))
 
 @contextmanager
 def running(
-    writer: Writer, limits: Limits = QUICK, telemetry: Telemetry | None = None
-) -> Iterator[Lane]:
+    writer: Writer[Exchange], limits: Limits = QUICK, telemetry: Telemetry | None = None
+) -> Iterator[Lane[Exchange]]:
     lane = Lane("w", writer, telemetry or Telemetry(), limits)
     lane.start()
     try:
@@ -29,12 +29,12 @@ def running(
         lane.ended.result(PATIENCE)
 
 
-def offer(lane: Lane, *numbers: int) -> None:
+def offer(lane: Lane[Exchange], *numbers: int) -> None:
     for number in numbers:
         assert lane.offer(exchange(number), 10)
 
 
-def flush(lane: Lane) -> None:
+def flush(lane: Lane[Exchange]) -> None:
     lane.flush().result(PATIENCE)
 
 
@@ -220,3 +220,30 @@ def test_after_stop_nothing_is_accepted_and_that_is_counted() -> None:
         lane.stop()
         assert not lane.offer(exchange(1), 10)
     assert ledger.dropped == {("w", "shutdown"): 1}
+
+
+def test_a_backlog_is_written_in_fewer_and_larger_batches() -> None:
+    class Fast(StuckWriter):
+        batches_at_once = 3
+
+    writer = Fast()
+    with running(writer, Limits(batch_size=2, batch_seconds=0.0)) as lane:
+        lane.offer(exchange(0), 1)
+        assert writer.entered.wait(PATIENCE)
+        for number in range(1, 9):
+            lane.offer(exchange(number), 1)
+        writer.release.set()
+        lane.flush().result(PATIENCE)
+    assert [len(batch) for batch in writer.batches] == [1, 6, 2]
+
+
+def test_a_batch_holds_so_many_bytes_and_no_more() -> None:
+    writer = StuckWriter()
+    with running(writer, Limits(batch_seconds=0.0)) as lane:
+        lane.offer(exchange(0), 1)
+        assert writer.entered.wait(PATIENCE)
+        for number in range(1, 6):
+            lane.offer(exchange(number), BATCH_BYTES // 2)
+        writer.release.set()
+        lane.flush().result(PATIENCE)
+    assert [len(batch) for batch in writer.batches] == [1, 2, 2, 1]

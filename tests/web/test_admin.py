@@ -8,7 +8,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from gateway_sessions.web.admin import AdminGuard, admin_routes, exposed
+from gateway_sessions.web.admin import (
+    AdminGuard,
+    admin_routes,
+    exposed,
+    has_admin_scope,
+    reporting,
+)
 from tests.web.harness import answers, gateway, request, response, upstream
 
 PATHS = ["/health", "/healthz", "/readyz", "/config", "/metrics"]
@@ -24,11 +30,10 @@ def routes(guard: AdminGuard, prefix: str = "", **options: Any) -> list[web.Rout
         version="1.2.3",
         started_at=100.0,
         effective_config={"session": {"enabled": True}, "admin": {"token": "***"}},
-        extra=[web.get("/metrics", metrics)],
         guard=guard,
         prefix=prefix,
         clock=lambda: 160.5,
-        **{"problems": list, **options},
+        **{"problems": list, "extra": [web.get("/metrics", metrics)], **options},
     )
 
 
@@ -119,6 +124,30 @@ class TestToken:
         async with serving(AdminGuard(TOKEN)) as client:
             headers = {"Authorization": f"bearer {TOKEN}", "Host": "gateway.example"}
             assert (await client.get(path, headers=headers)).status == 200
+
+
+@pytest.mark.parametrize("admin", [TOKEN, None])
+async def test_the_reporting_token_opens_what_is_marked_for_it(admin: str | None) -> None:
+    async def scope(request: web.Request) -> web.Response:
+        return web.Response(text=str(has_admin_scope(request)))
+
+    guard = AdminGuard(admin, reporting_token="reports")
+    extra = [web.get("/marked", reporting(scope)), web.get("/plain", scope)]
+    async with serving(guard, extra=extra) as client:
+
+        async def ask(path: str, token: str | None) -> tuple[int, str]:
+            headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+            found = await client.get(path, headers=headers)
+            return found.status, await found.text()
+
+        assert await ask("/marked", "reports") == (200, "False")
+        assert await ask("/marked", admin) == (200, "True")
+        assert await ask("/plain", admin) == (200, "True")
+        if admin is not None:
+            for path in ("/plain", "/health", "/config"):
+                assert (await ask(path, "reports"))[0] == 401
+            for token in (None, "wrong", ""):
+                assert (await ask("/marked", token))[0] == 401
 
 
 HOSTS = {

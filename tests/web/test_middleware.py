@@ -120,6 +120,25 @@ async def test_a_conversation_is_one_session() -> None:
         assert second.headers["X-Gateway-Session-Id"] == first.headers["X-Gateway-Session-Id"]
 
 
+async def test_a_token_count_is_shown_with_its_session() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.path == CHAT:
+            return web.Response(body=ANSWER, content_type="application/json")
+        return web.json_response({"input_tokens": len(await request.read())})
+
+    async with serving(handler) as (client, _):
+        first = await client.post(CHAT, data=QUESTION)
+        history = json.loads(QUESTION)["messages"]
+        reply = json.loads(ANSWER)["choices"][0]["message"]
+        counts = [
+            await client.post("/v1/messages/count_tokens", json={"messages": messages})
+            for messages in ([*history, reply, *history], [{"role": "user", "content": "other"}])
+        ]
+        names = [response.headers.get("X-Gateway-Session-Id") for response in counts]
+        assert names == [first.headers["X-Gateway-Session-Id"], None]
+        assert all([(await response.json())["input_tokens"] for response in counts])
+
+
 async def test_a_streamed_response_is_tagged_and_observed() -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})

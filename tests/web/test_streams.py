@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from aiohttp import hdrs
 from multidict import CIMultiDict
 
 from gateway_sessions.exchange import Headers
@@ -17,6 +18,7 @@ class Log:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.headers: Headers = ()
         self.transport = self
         self.writing_paused = False
         self.closing = False
@@ -26,6 +28,7 @@ class Log:
         return (("X-Tag", "1"), ("X-Other", "2"))
 
     def response_started(self, status: int, headers: Headers) -> None:
+        self.headers = headers
         self.lines.append(f"started {status} {'; '.join(f'{n}={v}' for n, v in headers)}")
 
     def feed(self, chunk: bytes) -> None:
@@ -103,6 +106,12 @@ async def test_a_response_of_aiohttps_own(log: Log, tee: Tee) -> None:
         "finish None",
         "write 'two'",
     ]
+
+
+async def test_names_are_plain_texts_that_can_be_sent_to_the_recorder(log: Log, tee: Tee) -> None:
+    await tee.write_headers("HTTP/1.1 200 OK", CIMultiDict({hdrs.CONTENT_TYPE: "text/plain"}))
+    assert log.headers == (("Content-Type", "text/plain"), ("X-Tag", "1"))
+    assert {type(name) for name, _ in log.headers} == {str}
 
 
 async def test_its_error_is_reported_at_its_end(log: Log, tee: Tee) -> None:

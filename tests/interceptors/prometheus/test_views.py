@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from prometheus_client.registry import CollectorRegistry
 
-from gateway_sessions import Detected, SessionStarted, SessionTag, Telemetry, Written
+from gateway_sessions import Detected, Dropped, SessionStarted, SessionTag, Telemetry, Written
 from interceptors.prometheus.metrics import Metrics
 from interceptors.prometheus.views import JSON, OPENMETRICS, TEXT, as_json, exposition, wanted
 from tests.interceptors.exchanges import context, exchange, response
@@ -47,7 +47,13 @@ def a_registry(*, busy: bool) -> CollectorRegistry:
         "printer": {"enabled": False, "writer": False, "queued": 0},
     }
     metrics.connect(
-        context(telemetry, sessions_active=2, started_at=900.0, interceptors=interceptors)
+        context(
+            telemetry,
+            sessions_active=2,
+            started_at=900.0,
+            interceptors=interceptors,
+            recording={"jsonl": 7},
+        )
     )
     registry = CollectorRegistry()
     registry.register(metrics)
@@ -56,6 +62,8 @@ def a_registry(*, busy: bool) -> CollectorRegistry:
         for relation in ("first", "continue", "continue", "retry"):
             telemetry.emit(Detected("sess_1", relation, "prefix", False, 2e-5, 1e-6))
         telemetry.emit(Written("trace", 4, 0.1))
+        telemetry.emit(Written("jsonl", 20, 0.1))
+        telemetry.emit(Dropped("jsonl", "queue_full", 3))
         metrics.exchange(exchange(answer=response(duration_ms=100.0)))
         metrics.exchange(exchange(answer=response(duration_ms=300.0, status=500)))
         fuzzy = SessionTag(
@@ -107,6 +115,7 @@ def test_the_json_document() -> None:
             "trace": {"enabled": True, "written": 4, "dropped": 0, "errors": 0},
             "printer": {"enabled": False, "written": 0, "dropped": 0, "errors": 0},
         },
+        "recording": {"jsonl": {"queued": 7, "written": 20, "dropped": 3}},
     }
 
 

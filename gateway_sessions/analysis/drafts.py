@@ -1,0 +1,327 @@
+"""Loops and sessions while they are being written: what the recorder changes and then freezes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from gateway_sessions.analysis.agent_events import (
+    AgentEnd,
+    AgentEvent,
+    CompactionEnded,
+    InputRejected,
+    MessageEnd,
+    ToolExecutionEnd,
+    ToolExecutionStart,
+    TurnEnd,
+    TurnStart,
+)
+from gateway_sessions.analysis.agent_tree import (
+    ChildLoopRef,
+    ContinuationKind,
+    Default,
+    FirstLoop,
+    Initial,
+    LoopConfigSnapshot,
+    LoopEvent,
+    LoopRecord,
+    LoopStatus,
+    ParallelGroupRecord,
+    Session,
+    SessionFormation,
+    SessionScope,
+    SideCall,
+    SpawnRef,
+    ToolOutcome,
+    Usage,
+)
+from gateway_sessions.analysis.loop_states import OPEN, next_status
+from gateway_sessions.analysis.turn_drafts import TurnDraft
+from gateway_sessions.conversation import Message
+
+EVENTS_KEPT = 10_000
+"""Events of one loop; a loop of 500 turns has some 4,000."""
+
+
+@dataclass(slots=True)
+class GroupDraft:
+    """A parallel group, shared by the loops in it."""
+
+    record: ParallelGroupRecord
+
+
+@dataclass(slots=True)
+class LoopDraft:
+    """A loop under way, or kept because something may still be added to it."""
+
+    loop_id: str
+    session_id: str
+    started_at: float
+    agent_id: str = ""
+    status: LoopStatus = "pending"
+    kind: ContinuationKind = field(default_factory=Default)
+    parent_loop_id: str | None = None
+    ended_at: float | None = None
+    last_at: float = 0.0
+    rejection: str | None = None
+    config: LoopConfigSnapshot | None = None
+    metadata: Any = None
+    turns: dict[int, TurnDraft] = field(default_factory=dict)
+    messages: list[Message] = field(default_factory=list)
+    events: list[LoopEvent] = field(default_factory=list)
+    sequence: int = 0
+    _turnless: dict[str, ToolOutcome] = field(default_factory=dict)
+    children: dict[tuple[str, str], ChildLoopRef] = field(default_factory=dict)
+    next_loop_ids: list[str] = field(default_factory=list)
+    group: GroupDraft | None = None
+    compaction_block: str | None = None
+    spawn: SpawnRef | None = None
+    formation: SessionFormation | None = None
+    shed_turns: int = 0
+    shed_tools: Counter[str] = field(default_factory=Counter)
+    shed_usage: Usage = field(default_factory=Usage)
+    _told_block: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it goes on."""
+        return self.status in OPEN
+
+    def take(self, event: AgentEvent) -> None:
+        """Move to the status that an event leads to."""
+        before, self.status = self.status, next_status(self.status, event)
+        self.last_at = max(self.last_at, event.at)
+        if before in OPEN and self.status not in OPEN:
+            self.ended_at = event.at
+
+    def abort(self, at: float) -> None:
+        """Give the loop up."""
+        if self.is_open:
+            self.status = "aborted"
+            self.ended_at = max(at, self.started_at)
+
+    def apply(self, event: AgentEvent) -> None:
+        """Write down what an event says about this loop alone."""
+        write = _WRITE.get(type(event))
+        if write is not None:
+            write(self, event)
+
+    def turn(self, event: TurnStart | TurnEnd) -> TurnDraft:
+        """Return the turn with an event's index; a new one if there is none."""
+        found = self.turns.get(event.turn_index)
+        if found is None:
+            found = self.turns[event.turn_index] = TurnDraft(event.turn_index, "user", event.at)
+            found.tools.update(self._turnless)
+            self._turnless.clear()
+        return found
+
+    def turn_started(self, event: TurnStart) -> None:
+        """Note a request, and its messages the first time that the turn is tried."""
+        turn = self.turn(event)
+        turn.begin(event)
+        if event.input_messages and not turn.input_messages:
+            turn.input_messages = event.input_messages
+            self.messages.extend(event.input_messages)
+
+    def turn_ended(self, event: TurnEnd) -> None:
+        """Note an answer."""
+        self.turn(event).end(event)
+        if event.output_message is not None:
+            self.messages.append(event.output_message)
+
+    def tool_started(self, event: ToolExecutionStart) -> None:
+        """Note a call, with the turn that made it."""
+        tools = self._calling(event.tool_call_id)
+        known = tools.get(event.tool_call_id) or ToolOutcome(
+            tool_call_id=event.tool_call_id, tool_name=event.tool_name
+        )
+        tools[event.tool_call_id] = msgspec.structs.replace(known, tool_name=event.tool_name)
+
+    def tool_ended(self, event: ToolExecutionEnd) -> None:
+        """Note a result, with the turn that made the call."""
+        tools = self._calling(event.tool_call_id)
+        known = tools.get(event.tool_call_id)
+        tools[event.tool_call_id] = ToolOutcome(
+            tool_call_id=event.tool_call_id,
+            tool_name=event.tool_name or (known.tool_name if known else ""),
+            is_error=event.is_error,
+            content=event.content,
+            size_bytes=event.size_bytes or 0,
+            duration_ms=event.duration_ms,
+            is_upper_bound=event.is_upper_bound,
+        )
+
+    def _calling(self, call_id: str) -> dict[str, ToolOutcome]:
+        """Return the tools of the turn that made a call: where none did, the newest one.
+
+        Before there is any turn, they are kept for the first.
+        """
+        for turn in reversed(self.turns.values()):
+            if call_id in turn.tools:
+                break
+        else:
+            if not self.turns:
+                return self._turnless
+            turn = self.turns[max(self.turns)]
+        turn.changed = True
+        return turn.tools
+
+    def hand_on(self) -> LoopRecord:
+        """Return the loop with the turns that have changed, and let go of those that are over.
+
+        A summary that it goes on from, which may be long, is there only once.
+        """
+        record = self.record([turn for turn in self.turns.values() if turn.changed])
+        if self._told_block:
+            record = msgspec.structs.replace(record, compaction_block=None)
+        self._told_block = self.compaction_block is not None
+        newest = max(self.turns, default=-1)
+        for turn in list(self.turns.values()):
+            turn.changed = False
+            done = turn.is_settled if self.is_open else turn.is_over
+            if done and (turn.index < newest or not self.is_open):
+                self._shed(turn)
+        self.messages.clear()
+        self.events.clear()
+        return record
+
+    def _shed(self, turn: TurnDraft) -> None:
+        """Let go of a turn but for its sums."""
+        self.shed_usage += turn.usage()
+        self.shed_tools.update(outcome.tool_name for outcome in turn.tools.values())
+        self.shed_turns += 1
+        del self.turns[turn.index]
+
+    def usage(self) -> Usage:
+        """Return the sum over all turns."""
+        if not self.shed_turns and len(self.turns) == 1:
+            return next(iter(self.turns.values())).usage()
+        return sum((turn.usage() for turn in self.turns.values()), self.shed_usage)
+
+    def tool_calls(self) -> dict[str, int]:
+        """Return how often each tool was called."""
+        tools = dict(self.shed_tools)
+        for turn in self.turns.values():
+            for outcome in turn.tools.values():
+                tools[outcome.tool_name] = tools.get(outcome.tool_name, 0) + 1
+        return tools
+
+    def record(self, turns: Iterable[TurnDraft] | None = None) -> LoopRecord:
+        """Return the loop as it is now, with all turns that are held or with those given."""
+        shown = self.turns.values() if turns is None else turns
+        group = self.group.record if self.group is not None else None
+        if group is not None and group.selected_loop_id == self.loop_id:
+            group = msgspec.structs.replace(group, is_selected=True)
+        return LoopRecord(
+            loop_id=self.loop_id,
+            session_id=self.session_id,
+            agent_id=self.agent_id,
+            parent_loop_id=self.parent_loop_id,
+            continuation_kind=self.kind,
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+            status=self.status,
+            rejection=self.rejection,
+            config=self.config,
+            messages=tuple(self.messages),
+            turns=tuple(
+                turn.record(self.loop_id) for turn in sorted(shown, key=lambda turn: turn.index)
+            ),
+            turn_count=self.shed_turns + len(self.turns),
+            tool_calls=self.tool_calls(),
+            usage=self.usage(),
+            metadata=self.metadata,
+            events=tuple(self.events),
+            children_loop_ids=tuple(
+                dict.fromkeys(
+                    (*self.next_loop_ids, *(ref.child_loop_id for ref in self.children.values()))
+                )
+            ),
+            child_loop_refs=tuple(self.children.values()),
+            parallel_group=group,
+            compaction_block=self.compaction_block,
+            spawn_ref=self.spawn,
+            formation=self.formation,
+        )
+
+
+def _rejected(loop: LoopDraft, event: InputRejected) -> None:
+    loop.rejection = event.reason
+
+
+def _ended(loop: LoopDraft, event: AgentEnd) -> None:
+    if event.outcome == "rejected":
+        loop.rejection = event.reason
+
+
+def _message(loop: LoopDraft, event: MessageEnd) -> None:
+    loop.messages.append(event.message)
+
+
+def _compacted(loop: LoopDraft, event: CompactionEnded) -> None:
+    loop.compaction_block = event.block
+
+
+_WRITE: dict[type[AgentEvent], Callable[[LoopDraft, Any], None]] = {
+    AgentEnd: _ended,
+    CompactionEnded: _compacted,
+    InputRejected: _rejected,
+    MessageEnd: _message,
+    ToolExecutionEnd: LoopDraft.tool_ended,
+    ToolExecutionStart: LoopDraft.tool_started,
+    TurnEnd: LoopDraft.turn_ended,
+    TurnStart: LoopDraft.turn_started,
+}
+
+
+@dataclass(slots=True)
+class SessionDraft:
+    """A session under way."""
+
+    session_id: str
+    created_at: float
+    agent_id: str = ""
+    last_active_at: float = 0.0
+    formation: SessionFormation = field(default_factory=FirstLoop)
+    spawn: SpawnRef | None = None
+    scope: SessionScope = "persistent"
+    loops: dict[str, LoopDraft] = field(default_factory=dict)
+    side_calls: list[SideCall] = field(default_factory=list)
+    earlier_usage: Usage = field(default_factory=Usage)
+    earlier_loops: int = 0
+    task_ended: bool = False
+    """Whether ``after_task`` was told of it: it is told once."""
+
+    def loop(self, loop_id: str, at: float) -> LoopDraft:
+        """Return a loop; a new one, of which nothing else is known yet, if there is none."""
+        found = self.loops.get(loop_id)
+        if found is None:
+            found = self.loops[loop_id] = LoopDraft(loop_id, self.session_id, at, last_at=at)
+            found.kind = Initial() if len(self.loops) == 1 else Default()
+        return found
+
+    @property
+    def is_open(self) -> bool:
+        """Whether one of its loops goes on."""
+        return any(loop.is_open for loop in self.loops.values())
+
+    def record(self) -> Session:
+        """Return the session as it is now, its loops in the order in which they started."""
+        loops = sorted(self.loops.values(), key=lambda loop: loop.started_at)
+        return Session(
+            session_id=self.session_id,
+            agent_id=self.agent_id,
+            created_at=self.created_at,
+            last_active_at=self.last_active_at,
+            formation=self.formation,
+            parent_spawn_ref=self.spawn,
+            scope=self.scope,
+            loops=tuple(loop.record() for loop in loops),
+            side_calls=tuple(self.side_calls),
+            earlier_loops=self.earlier_loops,
+            earlier_usage=self.earlier_usage,
+        )

@@ -1,0 +1,182 @@
+"""JSON of strangers as it goes into an event: strict, on one line, and not more than is new.
+
+Bodies are scanned and not parsed: what is kept of them is kept byte for byte.  Only what no
+reader of a file of lines could take is mended: bytes that are not UTF-8, and line breaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+from xxhash import xxh3_64_intdigest
+
+from gateway_sessions.dialects.parsing import JSON_ERRORS
+
+_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_items = msgspec.json.Decoder(list[Raw]).decode
+_value = msgspec.json.Decoder(Raw).decode
+_encode = msgspec.json.Encoder().encode
+_BREAKS_TO_SPACES = bytes.maketrans(b"\r\n", b"  ")
+
+HISTORIES = ("messages", "contents", "input")
+"""The fields of a body in which the dialects whose requests repeat a history have it."""
+WRAPPERS = ("request", "generateContentRequest")
+"""The fields around the whole request in Gemini's Code Assist, and where tokens are counted."""
+REPEATED_BYTES = 1024
+"""Smaller fields are written again, though they are as before: a note about it saves nothing."""
+FIELDS_REMEMBERED = 16
+"""Large fields of bodies that are compared with what they were; bodies have two or three."""
+
+
+def strict(sent: bytes | Raw) -> Raw:
+    """Return valid JSON as strict JSON on one line; a copy that holds no larger buffer."""
+    text = bytes(sent)
+    if not text.isascii():
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            text = text.decode("utf-8", "replace").encode()
+    if b"\n" in text or b"\r" in text:
+        text = text.translate(_BREAKS_TO_SPACES)  # between tokens: strings can not hold them
+    return Raw(text)
+
+
+def embedded(body: bytes) -> Raw | None:
+    """Return a body as JSON: itself, or its text as a string, or None if it is empty."""
+    if not body:
+        return None
+    try:
+        _value(body)
+    except JSON_ERRORS:
+        return Raw(_encode(body.decode("utf-8", "replace")))
+    return strict(body)
+
+
+def encoded(value: Any) -> bytes:
+    """Return a value from a body as JSON; what has none (absurd numbers) as a string."""
+    try:
+        return _encode(value)
+    except RecursionError:
+        return b'"(nested too deeply)"'
+    except (ValueError, OverflowError, TypeError):
+        return _encode(repr(value).encode(errors="replace").decode())
+
+
+def text(words: str) -> str:
+    """Return text that UTF-8 can hold: without lone surrogates."""
+    return words if words.isascii() else words.encode(errors="replace").decode()
+
+
+class Delta(msgspec.Struct, frozen=True, gc=False):
+    """What is new in a request's body."""
+
+    json: Raw | None
+    """The body without what is as before; None where it is no JSON object."""
+    unchanged: tuple[str, ...] = ()
+    """Large fields that are left out, since the newest request that had them had the same."""
+
+
+def delta(body: bytes, count: int, new: Sequence[Raw], known: dict[str, int]) -> Delta:
+    """Return a body without the messages and the large fields that are known.
+
+    Args:
+        body: a JSON object.
+        count: how many messages the dialect found in it.
+        new: those of them, at the end, that are new.
+        known: digests of the newest large fields of the session's requests; brought up to date.
+    """
+    try:
+        fields = _fields(body)
+        for name in WRAPPERS:
+            if name in fields and not any(holder in fields for holder in HISTORIES):
+                inner = fields[name]
+                unchanged = _take_out(nested := _fields(inner), count, new, known)
+                kept = fields | {name: Raw(_encode(nested))}
+                break
+        else:
+            unchanged = _take_out(kept := fields, count, new, known)
+    except JSON_ERRORS:
+        return Delta(None)
+    if not unchanged and len(new) == count:
+        return Delta(strict(body))
+    return Delta(strict(_encode(kept)), unchanged)
+
+
+def _take_out(
+    fields: dict[str, Raw], count: int, new: Sequence[Raw], known: dict[str, int]
+) -> tuple[str, ...]:
+    """Take what is known out of the fields of a body; return the names of whole fields."""
+    unchanged = tuple(
+        [name for name, raw in fields.items() if name not in HISTORIES and _same(name, raw, known)]
+    )
+    for name in unchanged:
+        del fields[name]
+    histories = [name for name in HISTORIES if name in fields and _is_list(fields[name])]
+    if len(histories) == 1 and len(new) < count:
+        fields[histories[0]] = Raw(_encode(new))
+    return unchanged
+
+
+def _is_list(raw: Raw) -> bool:
+    return bytes(memoryview(raw)[:1]) == b"["
+
+
+def _same(name: str, raw: Raw, known: dict[str, int]) -> bool:
+    """Tell whether a large field is as it was the last time, and remember it."""
+    view = memoryview(raw)
+    if view.nbytes < REPEATED_BYTES:
+        known.pop(name, None)
+        return False
+    digest = xxh3_64_intdigest(view)
+    if known.get(name) == digest:
+        return True
+    if name in known or len(known) < FIELDS_REMEMBERED:
+        known[name] = digest
+    return False
+
+
+_ABSENT = Raw()
+_COUNTS = (
+    "prompt_eval_count",
+    "prompt_eval_duration",
+    "eval_count",
+    "eval_duration",
+    "load_duration",
+    "total_duration",
+)
+"""Ollama's counts, which stand in the reply itself."""
+
+
+class _Metered(msgspec.Struct, gc=False):
+    """A reply, but for all that is not its usage."""
+
+    usage: Raw = _ABSENT
+    usageMetadata: Raw = _ABSENT  # noqa: N815 - Gemini's own name
+    response: Raw = _ABSENT
+    prompt_eval_count: Raw = _ABSENT
+    prompt_eval_duration: Raw = _ABSENT
+    eval_count: Raw = _ABSENT
+    eval_duration: Raw = _ABSENT
+    load_duration: Raw = _ABSENT
+    total_duration: Raw = _ABSENT
+
+
+_metered = msgspec.json.Decoder(_Metered).decode
+
+
+def usage(body: bytes) -> Raw | None:
+    """Return the provider's own usage object in the body of a reply, or None."""
+    try:
+        found = _metered(body)
+        if bytes(memoryview(found.response)[:1]) == b"{":
+            found = _metered(found.response)  # in the envelope of Code Assist
+    except JSON_ERRORS:
+        return None
+    for said in (found.usage, found.usageMetadata):
+        if bytes(memoryview(said)[:1]) == b"{":
+            return strict(said)
+    counts = {name: raw for name in _COUNTS if (raw := getattr(found, name)) is not _ABSENT}
+    return strict(_encode(counts)) if "eval_count" in counts else None
