@@ -104,7 +104,6 @@ def calls(work: Work) -> int:
         count += event in {"call", "c_call"}
 
     before = sys.getprofile()
-    gc.collect()
     gc.disable()  # What others left behind is cleared away by calls, too.
     sys.setprofile(note)
     try:
