@@ -55,40 +55,54 @@ CONVERSATIONS = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """The newest turn of a conversation, many times over.
+class Talk:
+    """Many conversations side by side, each of which is a new one after some turns.
 
-    The history differs by conversation and the newest message by request, so that every request
-    is a new turn on a history that has been seen, which is what a gateway mostly gets.
+    The request with number n goes on with conversation n modulo `CONVERSATIONS`, whose next turn
+    brings everything that was said before, as clients do.  At any time the conversations are in
+    all of their turns, so one request in ``turns`` is the first of its session.
     """
 
     opening: tuple[bytes, bytes]
-    """The body of the request before, cut where the conversation's number belongs."""
-    newest: tuple[bytes, bytes, bytes]
-    """The body to measure with, cut where the conversation's and its own number belong."""
+    """The body up to the end of the first message, cut where the conversation's name belongs."""
+    later: tuple[bytes, ...]
+    """What the history has grown by at each turn."""
+    end: bytes
 
-    def first(self, conversation: int) -> bytes:
-        """Return the request after which the history is known."""
-        return (b"%d" % conversation).join(self.opening)
+    @property
+    def turns(self) -> int:
+        """Requests of a conversation."""
+        return len(self.later)
 
-    def next(self, number: int) -> bytes:
-        """Return the request with that number."""
-        before, between, after = self.newest
-        return b"%b%d%b%d%b" % (before, number % CONVERSATIONS, between, number, after)
+    def request(self, number: int) -> bytes:
+        """Return the body of the request with that number."""
+        step, place = divmod(number, CONVERSATIONS)
+        generation, turn = divmod(step + place, self.turns)
+        before, after = self.opening
+        name = b"%d" % (generation * CONVERSATIONS + place)
+        return b"".join((before, name, after, self.later[turn], self.end))
 
 
-def turn(kilobytes: int, *, stream: bool) -> Turn:
-    """Return a turn whose body has about that size."""
-    messages = max(1, round(kilobytes * 1024 / 540 - 2)) // 2 * 2 + 1
-    request = conversation(messages, seed=kilobytes)
-    request["messages"][0]["content"] = "about @ " + request["messages"][0]["content"]
-    opening = encode(request | {"stream": stream}).split(b"@")
-    request["messages"] += [
-        {"role": "assistant", "content": REPLY_TEXT},
-        {"role": "user", "content": "turn @"},
-    ]
-    newest = encode(request | {"stream": stream}).split(b"@")
-    return Turn((opening[0], opening[1]), (newest[0], newest[1], newest[2]))
+def talk(kilobytes: int, *, stream: bool) -> Talk:
+    """Return conversations whose requests have about that size in the mean."""
+    question = text(random.Random(kilobytes), MESSAGE_CHARACTERS)
+    request = {
+        "model": "gpt-4o-mini",
+        "messages": [{"role": "user", "content": "about @ " + question}],
+        "stream": stream,
+    }
+    opening, end = encode(request).split(b"]")
+    before, after = opening.split(b"@")
+    later, grown = [b""], len(before) + len(after)
+    sizes = [grown]
+    while sum(sizes) < 1024 * kilobytes * len(sizes):
+        said = [
+            {"role": "assistant", "content": REPLY_TEXT},
+            {"role": "user", "content": f"turn {len(later)}"},
+        ]
+        later.append(later[-1] + b"".join(b"," + encode(message) for message in said))
+        sizes.append(grown + len(later[-1]))
+    return Talk((before, after), tuple(later), b"]" + end)
 
 
 def plain_reply(content: str = REPLY_TEXT) -> bytes:

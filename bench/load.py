@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-from bench.bodies import CONVERSATIONS, Turn
+from bench.bodies import CONVERSATIONS, Talk
 
 PATH = "/v1/chat/completions"
 _HEADERS = {
@@ -28,11 +28,6 @@ _HEADERS = {
     "Authorization": "Bearer sk-bench",
     "User-Agent": "bench",
 }
-_OPENERS = 64
-"""Connections over which conversations are opened."""
-_SPAN = 10_000_000
-"""Numbers set aside for each run, so that no two requests of a measurement are equal."""
-_numbers = itertools.count(0, _SPAN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,54 +40,103 @@ class Load:
     failures: int
 
 
-def run(url: str, turn: Turn, seconds: float, connections: int) -> Load:
-    """Send turns over that many connections, each as soon as the one before is answered."""
-    if shutil.which("wrk"):
-        return _wrk(url, turn, seconds, connections)
-    return uvloop.run(_own(url, turn, seconds, connections))
+@dataclass(slots=True)
+class Talker:
+    """Holds the conversations of one target: each run goes on where the one before ended."""
+
+    url: str
+    talk: Talk
+    asked: int = 0
+
+    def run(self, seconds: float, connections: int) -> Load:
+        """Send requests over that many connections, each as soon as the one before is answered."""
+        if shutil.which("wrk"):
+            load, sent = _wrk(self, seconds, connections)
+        else:
+            load, sent = uvloop.run(_own(self, seconds, connections))
+        self.asked += sent
+        return load
+
+    def warm_up(self, connections: int) -> None:
+        """Let every conversation have been met once."""
+        while self.asked < CONVERSATIONS:
+            self.run(1, connections)
+
+    def next(self) -> bytes:
+        """Return the body of the next request."""
+        self.asked += 1
+        return self.talk.request(self.asked - 1)
 
 
 _WRK_SCRIPT = """
-local count = %(start)d
+number = %(start)d - 2 -- wrk asks for one request before it begins
+local threads = {}
+function setup(thread)
+  table.insert(threads, thread)
+end
 local function content(name)
   local file = io.open("%(folder)s/" .. name, "rb")
   local all = file:read("*a")
   file:close()
   return all
 end
-local before, between, after = content("0"), content("1"), content("2")
+local before, after, last, later = content("before"), content("after"), content("end"), {}
+for turn = 0, %(turns)d - 1 do
+  later[turn] = after .. content(tostring(turn)) .. last
+end
 wrk.method = "POST"
 %(headers)s
 function request()
-  count = count + 1
-  local conversation, number = count %% %(conversations)d, string.format("%%.0f", count)
-  return wrk.format(nil, nil, nil, before .. conversation .. between .. number .. after)
+  number = number + 1
+  local place = number %% %(conversations)d
+  local step = (number - place) / %(conversations)d + place
+  local turn = step %% %(turns)d
+  local name = (step - turn) / %(turns)d * %(conversations)d + place
+  return wrk.format(nil, nil, nil, before .. string.format("%%.0f", name) .. later[turn])
 end
 function done(summary, latency, requests)
   local e = summary.errors
   local failures = e.connect + e.read + e.write + e.status + e.timeout
-  io.write(string.format("\\nRESULT [%%d, %%d, %%f, %%f, %%d]\\n", summary.requests,
-    summary.duration, latency:percentile(50), latency:percentile(99), failures))
+  io.write(string.format("\\nRESULT [%%d, %%d, %%f, %%f, %%d, %%d]\\n", summary.requests,
+    summary.duration, latency:percentile(50), latency:percentile(99), failures,
+    threads[1]:get("number")))
 end
 """
 
 
-def _wrk(url: str, turn: Turn, seconds: float, connections: int) -> Load:
+def _wrk(talker: Talker, seconds: float, connections: int) -> tuple[Load, int]:
+    """Return what wrk measured, and how many requests it sent."""
+    talk = talker.talk
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for place, part in enumerate(turn.newest):
-            (folder / str(place)).write_bytes(part)
-        headers = "\n".join(f'wrk.headers["{k}"] = "{v}"' for k, v in _HEADERS.items())
+        before, after = talk.opening
+        for piece, content in (("before", before), ("after", after), ("end", talk.end)):
+            (folder / piece).write_bytes(content)
+        for turn, content in enumerate(talk.later):
+            (folder / str(turn)).write_bytes(content)
         script = folder / "load.lua"
-        values = {"folder": folder, "headers": headers, "conversations": CONVERSATIONS}
-        script.write_text(_WRK_SCRIPT % (values | {"start": next(_numbers)}))
+        script.write_text(
+            _WRK_SCRIPT
+            % {
+                "folder": folder,
+                "start": talker.asked,
+                "turns": talk.turns,
+                "conversations": CONVERSATIONS,
+                "headers": "\n".join(f'wrk.headers["{k}"] = "{v}"' for k, v in _HEADERS.items()),
+            }
+        )
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(script)]
         out = subprocess.run(
-            [*command, "--timeout", "10s", url + PATH], capture_output=True, text=True, check=True
+            [*command, "--timeout", "10s", talker.url + PATH],
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
     line = next(line for line in out.splitlines() if line.startswith("RESULT "))
-    requests, microseconds, p50, p99, failures = json.loads(line.removeprefix("RESULT "))
-    return Load(requests / microseconds * 1e6, p50 / 1000, p99 / 1000, failures)
+    found = json.loads(line.removeprefix("RESULT "))
+    requests, microseconds, p50, p99, failures, number = found
+    load = Load(requests / microseconds * 1e6, p50 / 1000, p99 / 1000, failures)
+    return load, number + 1 - talker.asked
 
 
 class Connection(asyncio.Protocol):
@@ -160,37 +204,22 @@ async def connect(url: str) -> AsyncIterator[Connection]:
         transport.close()
 
 
-def open_conversations(url: str, turn: Turn) -> None:
-    """Hold the exchange before the measured turn, in every conversation."""
-
-    async def work() -> None:
-        left = iter(range(CONVERSATIONS))
-
-        async def ask() -> None:
-            async with connect(url) as connection:
-                for number in left:
-                    await connection.ask(turn.first(number))
-
-        await asyncio.gather(*(ask() for _ in range(_OPENERS)))
-
-    uvloop.run(work())
-
-
-async def _own(url: str, turn: Turn, seconds: float, connections: int) -> Load:
+async def _own(talker: Talker, seconds: float, connections: int) -> tuple[Load, int]:
     latencies: list[float] = []
     failures = 0
     end = time.perf_counter() + seconds
-    numbers = itertools.count(next(_numbers))
+    numbers = itertools.count(talker.asked)
 
     async def loop() -> None:
         nonlocal failures
-        async with connect(url) as connection:
+        async with connect(talker.url) as connection:
             while time.perf_counter() < end:
-                _, taken, ok = await connection.ask(turn.next(next(numbers)))
+                _, taken, ok = await connection.ask(talker.talk.request(next(numbers)))
                 latencies.append(taken * 1000)
                 failures += not ok
 
     began = time.perf_counter()
     await asyncio.gather(*(loop() for _ in range(connections)))
     cuts = statistics.quantiles(latencies, n=100)
-    return Load(len(latencies) / (time.perf_counter() - began), cuts[49], cuts[98], failures)
+    per_second = len(latencies) / (time.perf_counter() - began)
+    return Load(per_second, cuts[49], cuts[98], failures), len(latencies)

@@ -3,7 +3,7 @@
 The bare proxy is what aiohttp and uvloop need to pass a request through.  Gateway and bare
 proxy run at the same time on the same upstream and get load one after the other, so that a
 machine that slows down slows both; the ratio is taken within each round, and its median
-reported.  Every request is a new turn of one of many conversations whose history is known.
+reported.  The load is many conversations that grow turn by turn, see `bench.bodies.Talk`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 import uvloop
 
 from bench import load, report, servers
-from bench.bodies import Turn, turn
+from bench.bodies import talk
+from bench.load import Talker
 
 SIZES_KB = (2, 10, 100)
 CONNECTIONS = 32
@@ -24,13 +25,13 @@ STREAM_CONNECTIONS = 96
 """As many streams as fill the bare proxy nearly; beyond that, proxies fall behind and find
 several events in one read, which makes the slower ones look better."""
 
-ROUNDS = {True: (2, 1.0, 50), False: (5, 4.0, 400)}
+ROUNDS = {True: (2, 1.0, 50), False: (5, 3.0, 400)}
 """Of a quick run and of a real one: rounds, seconds of load in each, single requests."""
 
 BARE = "bare proxy"
 _OFF = "session_recording: {enabled: false}"
 _ON = "jsonl: {directory: sessions}, sqlite: {path: sessions.db}"
-_TRACED = "interceptors: [{type: redact}, {type: trace}, {type: prometheus}]"
+_TRACED = "interceptors: [{type: redact}, {type: trace%s}, {type: prometheus}]"
 _STALLED = (
     "jsonl: {enabled: false}, sqlite: {enabled: false},"
     " writers: [{type: 'bench.recording:Stalled'}]"
@@ -38,15 +39,14 @@ _STALLED = (
 
 VARIANTS: Mapping[str, str] = {
     "detection only": f"interceptors: []\n{_OFF}",
-    "trace and metrics": f"{_TRACED}\n{_OFF}",
-    "every interceptor": (
-        "interceptors: [{type: redact}, {type: trace}, {type: printer, enabled: true}, "
-        f"{{type: message_logger, enabled: true}}, {{type: prometheus}}]\n{_OFF}"
-    ),
+    "trace and metrics": f"{_TRACED % ''}\n{_OFF}",
     "recording": f"interceptors: []\nsession_recording: {{{_ON}}}",
-    "recording of metadata": (f"interceptors: []\nsession_recording: {{content: metadata, {_ON}}}"),
-    "recording, trace and metrics": f"{_TRACED}\nsession_recording: {{{_ON}}}",
+    "recording of metadata": f"interceptors: []\nsession_recording: {{content: metadata, {_ON}}}",
     "recording, stalled writer": f"interceptors: []\nsession_recording: {{{_STALLED}}}",
+    "everything, traces without bodies": (
+        f"{_TRACED % ', config: {include_body: none}'}\nsession_recording: {{{_ON}}}"
+    ),
+    "everything": f"{_TRACED % ''}\nsession_recording: {{{_ON}}}",
 }
 """What the gateway is run with: name and YAML of its configuration."""
 
@@ -67,7 +67,9 @@ def run(*, quick: bool) -> str:
     for stream in (False, True):
         with _targets(stream) as urls:
             for size in SIZES_KB:
-                series = _measure(urls, turn(size, stream=stream), stream, rounds, seconds, pings)
+                conversations = talk(size, stream=stream)
+                talkers = {name: Talker(url, conversations) for name, url in urls.items()}
+                series = _measure(talkers, stream, rounds, seconds, pings)
                 kind = f"{size} KB, {'streamed' if stream else 'plain'}"
                 speed += _speed_rows(kind, series)
                 if stream:
@@ -96,37 +98,31 @@ def _targets(stream: bool) -> Iterator[dict[str, str]]:
 
 
 def _measure(
-    urls: Mapping[str, str],
-    turn: Turn,
-    stream: bool,
-    rounds: int,
-    seconds: float,
-    pings: int,
+    talkers: Mapping[str, Talker], stream: bool, rounds: int, seconds: float, pings: int
 ) -> dict[str, Series]:
-    series = {name: Series() for name in urls}
+    series = {name: Series() for name in talkers}
     connections = STREAM_CONNECTIONS if stream else CONNECTIONS
-    for url in urls.values():
-        load.open_conversations(url, turn)
-        load.run(url, turn, min(1, seconds), connections)  # warm up
+    for talker in talkers.values():
+        talker.warm_up(connections)
     for number in range(rounds):
-        names = list(urls)[:: 1 if number % 2 else -1]
-        for name in names:
-            series[name].loads.append(load.run(urls[name], turn, seconds, connections))
+        for name in list(talkers)[:: 1 if number % 2 else -1]:
+            series[name].loads.append(talkers[name].run(seconds, connections))
     if stream:
-        uvloop.run(_first_bytes(urls, turn, series, pings))
+        uvloop.run(_first_bytes(talkers, series, pings))
     return series
 
 
 async def _first_bytes(
-    urls: Mapping[str, str], turn: Turn, series: dict[str, Series], pings: int
+    talkers: Mapping[str, Talker], series: dict[str, Series], pings: int
 ) -> None:
     async with contextlib.AsyncExitStack() as stack:
         connections = {
-            name: await stack.enter_async_context(load.connect(url)) for name, url in urls.items()
+            name: await stack.enter_async_context(load.connect(talker.url))
+            for name, talker in talkers.items()
         }
-        for number in range(pings):
+        for _ in range(pings):
             for name, connection in connections.items():
-                first, _, _ = await connection.ask(turn.next(number - pings))
+                first, _, _ = await connection.ask(talkers[name].next())
                 series[name].first_bytes_ms.append(first * 1000)
 
 

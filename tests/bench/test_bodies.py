@@ -16,8 +16,8 @@ from bench.bodies import (
     encode,
     plain_reply,
     stream_events,
+    talk,
     text,
-    turn,
 )
 from gateway_sessions.dialects.openai_chat import OpenAIChat
 
@@ -42,24 +42,35 @@ def test_seeds_give_different_texts_of_equal_length() -> None:
 
 @pytest.mark.parametrize("kilobytes", [2, 10, 100])
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_turn_has_about_its_size_and_goes_on_from_its_opening(
-    kilobytes: int, stream: bool
-) -> None:
-    made = turn(kilobytes, stream=stream)
-    number = 3 * CONVERSATIONS + 7
-    newest, opening = json.loads(made.next(number)), json.loads(made.first(7))
-    *history, answer, question = newest["messages"]
-    assert history == opening["messages"]
-    assert answer == {"role": "assistant", "content": REPLY_TEXT}
-    assert question == {"role": "user", "content": f"turn {number}"}
-    assert newest["stream"] is opening["stream"] is stream
-    assert 0.8 < len(made.next(number)) / (kilobytes * 1024) < 1.3
+def test_conversations_have_their_size_in_the_mean(kilobytes: int, stream: bool) -> None:
+    made = talk(kilobytes, stream=stream)
+    sizes = [len(made.request(place)) for place in range(CONVERSATIONS)]
+    assert kilobytes * 1024 * 0.8 < sum(sizes) / len(sizes) < kilobytes * 1024 * 1.3
+    assert json.loads(made.request(0))["stream"] is stream
 
 
-def test_conversations_and_requests_differ() -> None:
-    made = turn(2, stream=False)
-    assert made.first(1) != made.first(2)
-    assert len({made.next(number) for number in range(3)}) == 3
+def test_each_turn_brings_what_was_said_before_and_the_answer_to_it() -> None:
+    made = talk(2, stream=False)
+    place = 3 * made.turns  # its conversation begins with the first turn
+    said = [
+        json.loads(made.request(place + turn * CONVERSATIONS))["messages"]
+        for turn in range(made.turns)
+    ]
+    for before, after in itertools.pairwise(said):
+        assert after[:-2] == before
+        assert after[-2] == {"role": "assistant", "content": REPLY_TEXT}
+    after_the_last = json.loads(made.request(place + made.turns * CONVERSATIONS))["messages"]
+    assert len(said[0]) == len(after_the_last) == 1
+    assert said[0] != after_the_last
+
+
+def test_no_request_is_sent_twice_and_all_turns_are_met_at_any_time() -> None:
+    made = talk(2, stream=False)
+    round_of_all = [made.request(place) for place in range(CONVERSATIONS)]
+    further = [made.request(CONVERSATIONS * made.turns + place) for place in range(CONVERSATIONS)]
+    assert len({*round_of_all, *further}) == 2 * CONVERSATIONS
+    lengths = [len(json.loads(body)["messages"]) for body in round_of_all]
+    assert set(lengths) == {1 + 2 * turn for turn in range(made.turns)}
 
 
 def test_the_stream_says_what_the_plain_reply_says() -> None:

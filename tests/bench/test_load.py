@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import shutil
 
 import pytest
 import uvloop
 
 from bench import load, servers
-from bench.bodies import CONVERSATIONS, turn
+from bench.bodies import CONVERSATIONS, REPLY_TEXT, talk
+from bench.load import Talker
 
 
 def test_our_own_client_counts_and_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with servers.helper("upstream") as url:
-        found = load.run(url, turn(2, stream=False), seconds=0.2, connections=2)
+        found = Talker(url, talk(2, stream=False)).run(seconds=0.2, connections=2)
     assert found.per_second > 10
     assert 0 < found.p50_ms <= found.p99_ms
     assert found.failures == 0
@@ -23,7 +26,7 @@ def test_our_own_client_counts_and_times(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.needs("wrk", "apt-get install wrk")
 def test_wrk_counts_and_times() -> None:
     with servers.helper("upstream") as url:
-        found = load.run(url, turn(2, stream=False), seconds=1, connections=2)
+        found = Talker(url, talk(2, stream=False)).run(seconds=1, connections=2)
     assert found.per_second > 10
     assert 0 < found.p50_ms <= found.p99_ms
     assert found.failures == 0
@@ -33,8 +36,8 @@ def test_wrk_counts_and_times() -> None:
 def test_the_first_byte_of_the_body_comes_before_its_end(stream: bool) -> None:
     async def ask(url: str) -> tuple[float, float, bool]:
         async with load.connect(url) as connection:
-            await connection.ask(turn(2, stream=stream).next(1))
-            return await connection.ask(turn(2, stream=stream).next(2))
+            await connection.ask(talk(2, stream=stream).request(1))
+            return await connection.ask(talk(2, stream=stream).request(2))
 
     with servers.helper("upstream") as url:
         first, end, ok = uvloop.run(ask(url))
@@ -44,16 +47,49 @@ def test_the_first_byte_of_the_body_comes_before_its_end(stream: bool) -> None:
         assert end - first > servers.EVENT_INTERVAL_SECONDS
 
 
-def test_every_conversation_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[bytes] = []
-    ask = load.Connection.ask
+class _Heard:
+    """What an upstream was asked, read from the log of a tiny server."""
 
-    async def noted(self: load.Connection, body: bytes) -> tuple[float, float, bool]:
-        asked.append(body)
-        return await ask(self, body)
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
 
-    monkeypatch.setattr(load.Connection, "ask", noted)
-    made = turn(2, stream=False)
+    async def serve(self) -> asyncio.Server:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                while True:
+                    head = await reader.readuntil(b"\r\n\r\n")
+                    length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+                    self.bodies.append(await reader.readexactly(length))
+                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            except (asyncio.IncompleteReadError, ConnectionError):
+                writer.close()
+
+        return await asyncio.start_server(answer, "127.0.0.1", 0)
+
+
+@pytest.mark.needs("wrk", "apt-get install wrk")
+async def test_wrk_sends_the_very_requests_and_the_next_run_goes_on() -> None:
+    heard = _Heard()
+    server = await heard.serve()
+    made = talk(2, stream=True)
+    talker = Talker(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", made)
+    for _ in range(2):
+        await asyncio.to_thread(talker.run, 1, 2)
+    server.close()
+    assert len(heard.bodies) > CONVERSATIONS / 10
+    expected = {made.request(number): number for number in range(talker.asked)}
+    numbers = sorted(expected[body] for body in heard.bodies)
+    assert numbers[0] == 0
+    missing = set(range(talker.asked)) - set(numbers)
+    assert len(missing) <= 2 * 2  # those under way at the end of a run
+    assert any(REPLY_TEXT.encode() in body for body in heard.bodies)
+    assert all(json.loads(body)["stream"] for body in heard.bodies[:10])
+
+
+def test_warming_up_meets_every_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr(load, "CONVERSATIONS", 5)
     with servers.helper("upstream") as url:
-        load.open_conversations(url, made)
-    assert sorted(asked) == sorted(made.first(number) for number in range(CONVERSATIONS))
+        talker = Talker(url, talk(2, stream=False))
+        talker.warm_up(2)
+    assert talker.asked >= 5

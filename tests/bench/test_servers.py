@@ -8,11 +8,11 @@ import aiohttp
 import pytest
 
 from bench import servers
-from bench.bodies import plain_reply, stream_events, turn
+from bench.bodies import plain_reply, stream_events, talk
 
 
 async def _post(url: str, stream: bool) -> tuple[int, bytes]:
-    body = turn(2, stream=stream).next(1)
+    body = talk(2, stream=stream).request(1)
     async with (
         aiohttp.ClientSession() as client,
         client.post(f"{url}/v1/chat/completions", data=body) as answer,

@@ -24,7 +24,7 @@ def test_the_ratio_is_the_median_of_the_rounds_ratios() -> None:
 def test_a_run_measures_every_target_without_failures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throughput, "SIZES_KB", (2,))
     monkeypatch.setattr(throughput, "ROUNDS", {True: (1, 0.2, 3)})
-    monkeypatch.setattr(throughput, "VARIANTS", {"all": VARIANTS["every interceptor"]})
+    monkeypatch.setattr(throughput, "VARIANTS", {"all": VARIANTS["everything"]})
     monkeypatch.setattr(load, "CONVERSATIONS", 4)
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)  # neither wrk nor nginx
     lines = [line.split(" | ") for line in throughput.run(quick=True).splitlines()]
