@@ -28,6 +28,8 @@ class LoggedRequest(msgspec.Struct):
     method: str = "POST"
     headers: dict[str, str | list[str]] | None = None
     body: msgspec.Raw = msgspec.Raw(b"null")
+    messages_left_out: int = 0
+    """In our own traces: messages that came before those of ``body``."""
 
 
 class LoggedResponse(msgspec.Struct):

@@ -41,6 +41,8 @@ class _Request(msgspec.Struct):
     path: str
     headers: dict[str, str] | None
     body: msgspec.Raw
+    messages_left_out: int | UnsetType = UNSET
+    """With ``delta``: how many messages came before those of ``body``."""
 
 
 class _Response(msgspec.Struct):
@@ -178,15 +180,17 @@ class Trace:
 
     def _request(self, exchange: Exchange) -> _Request:
         request = exchange.request
+        left_out: int | UnsetType = UNSET
         if self._include_body == "none":
             body = _NOTHING
         else:
             kept, size = request.body, request.size
             if self._include_body == "delta" and kept:
-                kept = _only_new(kept, exchange.new_messages)
+                kept, left_out = _only_new(kept, exchange.new_messages)
                 size = len(kept)
             body = embedded(kept, size, self._limit)
-        return _Request(request.method, request.path, self._headers(request.headers), body)
+        headers = self._headers(request.headers)
+        return _Request(request.method, request.path, headers, body, left_out or UNSET)
 
     def _response(self, response: Response) -> _Response:
         with_body = self._include_body != "none"
@@ -222,21 +226,20 @@ def _by_name(headers: Headers) -> dict[str, str]:
     return named
 
 
-def _only_new(body: bytes, new_messages: int) -> bytes:
+def _only_new(body: bytes, new_messages: int) -> tuple[bytes, int]:
     """Return a request body that keeps only the last ``new_messages`` of its messages.
 
-    A body that can not be read so, being no JSON object or having no list of messages, comes
-    back whole.
+    With it, how many were left out.  A body that can not be read so, being no JSON object or
+    having no list of messages, comes back whole.
     """
     try:
         fields = _fields.decode(body)
         for name in _MESSAGE_FIELDS:
             if name in fields:
                 messages = _messages.decode(fields[name])
-                fields[name] = msgspec.Raw(
-                    _encoder.encode(messages[max(0, len(messages) - new_messages) :])
-                )
-                return _encoder.encode(fields)
+                left_out = max(0, len(messages) - new_messages)
+                fields[name] = msgspec.Raw(_encoder.encode(messages[left_out:]))
+                return _encoder.encode(fields), left_out
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return body
-    return body
+        pass
+    return body, 0

@@ -31,6 +31,7 @@ COMMANDS = {
     "serve": Entry("serve", "serve", "Run the gateway in front of an upstream."),
     "demo": Entry("demo", "demo", "Show sessions found in sample conversations."),
     "detect": Entry("detect", "detect", "Find the sessions in a log of exchanges."),
+    "replay": Entry("replay", "replay", "Send logged requests to a server again."),
     "sessions": Entry("sessions", "sessions", "Look at recorded sessions."),
     "report": Entry("report", "report", "Report cost, tokens, latency and tools."),
     "archive": Entry("archive", "archive", "Compress session files of past days."),
