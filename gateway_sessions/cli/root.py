@@ -37,6 +37,7 @@ COMMANDS = {
     "archive": Entry("archive", "archive", "Compress session files of past days."),
     "import": Entry("import_", "import_", "Make the database from session files."),
     "recover": Entry("recover", "recover", "Get a reported session back from a server."),
+    "doctor": Entry("doctor", "doctor", "Find what is wrong with a set-up."),
     "check-config": Entry("configuration", "check_config", "Show the effective configuration."),
     "generate-config": Entry("configuration", "generate_config", "Print a commented example."),
 }

@@ -140,6 +140,8 @@ def test_delta_keeps_the_new_messages_only(tmp_path: Path, new: int) -> None:
     body = document["request"]["body"]
     assert body["messages"] == (QUESTION["messages"][-new:] if new else [])
     assert body["model"] == "gpt-4o"
+    left_out = len(QUESTION["messages"]) - len(body["messages"])
+    assert document["request"].get("messages_left_out", 0) == left_out
     assert document["response"]["body"] == ANSWER
 
 
