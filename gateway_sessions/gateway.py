@@ -278,6 +278,8 @@ class Gateway:
         try:
             plan = await self._planned(dialect, body, sender)
             planned = self.monotonic()
+            if self.tracker.shared is not None:
+                await self.tracker.fetch(plan, now)
             tracked = self.tracker.place(plan, now)
             placed = self.monotonic()
             self.tracker.remember(tracked, now)
@@ -325,6 +327,8 @@ class Gateway:
         sender = Sender(fields, head.path, head.ip)
         try:
             plan = await self._planned(dialect, body, sender)
+            if self.tracker.shared is not None:
+                await self.tracker.fetch(plan, exchange.started_at)
             exchange.session = self.tracker.find(plan, exchange.started_at)
         except UnreadableBody:
             return False

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from gateway_sessions.coding import Decoder, decoder
@@ -37,7 +39,9 @@ class Transit:
 
     The edge calls `response_started`, `feed` for each chunk *before* it goes to the client, and
     `finish` once.  The reply is made known to detection as soon as its end has been seen, so
-    that a client's next request finds it, however fast it comes.
+    that a client's next request finds it, however fast it comes.  Where that request may reach
+    another process, there is a ``commit`` from then on: the edge awaits `committed` before it
+    lets the bytes go that it has just fed, or ends the response.
     """
 
     __slots__ = (
@@ -62,6 +66,7 @@ class Transit:
         "_status",
         "_streamed",
         "_tracked",
+        "commit",
         "exchange",
         "refusal",
         "spent",
@@ -76,6 +81,8 @@ class Transit:
         began: float,
     ) -> None:
         self.exchange = exchange
+        self.commit: Awaitable[None] | None = None
+        """What the reply's last bytes have to wait for, once there is something."""
         self.refusal: Refusal | None = None
         """Set where an interceptor wants the request answered here and not forwarded."""
         self._gateway = gateway
@@ -245,8 +252,18 @@ class Transit:
                 tracker.answered(tracked, reply, now)
             else:
                 tracker.failed(tracked, reply, now)
+            self.commit = tracker.settled(tracked)
         except Exception:
             logger.exception("a reply could not be noted in %s", tracked.session.id)
+
+    async def committed(self) -> None:
+        """Return when all who share sessions know of the reply, or will not in time.
+
+        A client that leaves meanwhile ends the waiting, not the commit.
+        """
+        commit, self.commit = self.commit, None
+        if commit is not None:
+            await asyncio.shield(commit)
 
     def finish(self, error: str | None = None) -> None:
         """Close the exchange; the first call counts.

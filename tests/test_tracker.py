@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Awaitable
 from typing import Any
 
 import msgspec
@@ -14,12 +16,13 @@ from gateway_sessions.conversation import (
     ToolCall,
 )
 from gateway_sessions.detection.detector import Sender
+from gateway_sessions.detection.plan import Plan
 from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.dialects.openai_chat import OpenAIChat
 from gateway_sessions.index.memory import MemoryIndex
 from gateway_sessions.telemetry import ExplicitIdRejected, SessionEnded, Telemetry
 from gateway_sessions.testing import assistant
-from gateway_sessions.tracker import Tracker, random_session_id
+from gateway_sessions.tracker import Tracked, Tracker, random_session_id
 from tests.traffic import CHAT, asked
 
 NOW = 1_700_000_000.0
@@ -179,6 +182,38 @@ class TestTelemetry:
         follow = Tracker(DetectionSettings(), SECRET, telemetry)
         follow.begin(read("a"), Sender({"x-session-id": "x" * 257}, CHAT), NOW)
         assert rejected == [ExplicitIdRejected("x-session-id")]
+
+
+class Others:
+    """What shares sessions, as a tracker sees it."""
+
+    def __init__(self) -> None:
+        self.fetched: list[tuple[Plan, float]] = []
+
+    async def fetch(self, plan: Plan, now: float) -> None:
+        self.fetched.append((plan, now))
+
+    def settled(self, tracked: Tracked) -> Awaitable[None] | None:
+        return asyncio.sleep(0) if tracked.tag().relation == "first" else None
+
+
+class TestShared:
+    async def test_what_is_in_memory_is_waited_for_by_nobody(self) -> None:
+        follow = tracker()
+        plan = follow.plan(read("hi"), SENDER)
+        await follow.fetch(plan, NOW)
+        assert follow.shared is None
+        assert follow.settled(follow.place(plan, NOW)) is None
+
+    async def test_others_are_asked_and_waited_for(self) -> None:
+        follow = tracker()
+        follow.shared = others = Others()
+        plan = follow.plan(read("hi"), SENDER)
+        await follow.fetch(plan, NOW)
+        assert others.fetched == [(plan, NOW)]
+        commit = follow.settled(follow.place(plan, NOW))
+        assert commit is not None
+        await commit
 
 
 def test_an_index_of_ones_own() -> None:

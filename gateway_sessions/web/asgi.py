@@ -96,6 +96,9 @@ class SessionASGIMiddleware:
             raise
         finally:
             transit.finish(error)
+            if error != "client_closed":
+                # The server will break the response off; the client may try again at once.
+                await transit.committed()
 
     def _client(self, scope: Scope, headers: Headers) -> str:
         peer = scope.get("client")
@@ -161,6 +164,7 @@ class _Response:
             if not message.get("more_body", False):
                 refused = self._transit.refusal is not None
                 self._transit.finish("refused" if refused else None)
+            await self._transit.committed()
         await self._send(message)
 
 

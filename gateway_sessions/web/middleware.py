@@ -88,7 +88,7 @@ class Edge:
             if tee.gone:
                 transit.finish("client_closed")
             elif tee.started:
-                transit.finish("upstream_aborted")
+                await tee.finish("upstream_aborted")
             raise
 
 

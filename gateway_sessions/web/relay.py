@@ -68,9 +68,9 @@ async def relay(request: web.BaseRequest, upstream: UpstreamResponse, tee: Tee) 
             error = "upstream_aborted"
     if error is None:
         upstream.done()
-        tee.relay_end()
+        await tee.relay_end()
         return Sent(message.code, message.reason, framing.keep_alive, tee.output_size)
-    tee.transit.finish(error)
+    await tee.finish(error)
     tee.relay_flush()
     if not framing.chunked and "Content-Length" not in message.headers:
         _reset_on_close(request)
@@ -84,7 +84,7 @@ async def switch(request: web.BaseRequest, upstream: UpstreamResponse, tee: Tee)
     _write_head(request, message, framing, tee, SWITCH)
     tee.relay_flush()
     await tunnel(request, upstream)
-    tee.relay_end()
+    await tee.relay_end()
     return Sent(message.code, message.reason, keep_alive=False)
 
 
@@ -95,12 +95,11 @@ async def _pump(content: StreamReader, tee: Tee) -> str | None:
             chunk, chunk_ended = await content.readchunk()
         except (ClientError, TimeoutError) as error:
             for rest in seams.unread_pieces(content):
-                tee.relay_chunk(rest)
+                await tee.relay_chunk(rest)
             late = isinstance(error, SocketTimeoutError)
             return "upstream_timeout" if late else "upstream_aborted"
         if chunk:
-            if tee.relay_chunk(chunk):
-                await tee.drain()
+            await tee.relay_chunk(chunk)
         elif not chunk_ended:
             return None
 

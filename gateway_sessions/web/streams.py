@@ -3,7 +3,8 @@
 `Tee` is the writer through which every response of a watched exchange leaves, whoever makes
 it: the relay for an upstream's responses, aiohttp's own response classes in a host app.  It
 shows each piece to the `Transit` before the client can have it, so that the reply's head is
-known before the client's next request can arrive, and puts our tag headers into the head.
+known before the client's next request can arrive, and puts our tag headers into the head.  The
+piece that completes a reply waits until those who share sessions know of it too.
 """
 
 from __future__ import annotations
@@ -71,14 +72,14 @@ class Tee(StreamWriter):
 
     async def write(self, chunk: Buffer, *, drain: bool = True, **limit: int) -> None:
         """Show a piece of the body to the transit, then write it."""
-        self.transit.feed(bytes(chunk))
+        await self._show(bytes(chunk))
         await super().write(chunk, drain=drain, **limit)
 
     async def write_eof(self, chunk: bytes = b"") -> None:
         """Finish the exchange, then let the last bytes of the body leave."""
         if chunk:
             self.transit.feed(bytes(chunk))
-        self.transit.finish("client_closed" if self.gone else self.error)
+        await self.finish("client_closed" if self.gone else self.error)
         await super().write_eof(chunk)
 
     # What the relay calls, where every byte of the head is known already.
@@ -98,12 +99,12 @@ class Tee(StreamWriter):
             head, self._head = self._head, b""
             self._write(head)
 
-    def relay_chunk(self, chunk: bytes) -> bool:
+    async def relay_chunk(self, chunk: bytes) -> None:
         """Write a piece of the body, which must not be empty, as a chunk of its own.
 
-        Returns True where the client is slower than the upstream and ``drain`` is due.
+        Waits while the client is slower than the upstream.
         """
-        self.transit.feed(chunk)
+        await self._show(chunk)
         if self._head:
             head, self._head = self._head, b""
             size = b"%x\r\n" % len(chunk)
@@ -112,14 +113,27 @@ class Tee(StreamWriter):
             self._write_chunked_payload(chunk)
         else:
             self._write(chunk)
-        return self._protocol.writing_paused
+        if self._protocol.writing_paused:
+            await self.drain()
 
-    def relay_end(self) -> None:
+    async def relay_end(self) -> None:
         """Finish the exchange, then end the body."""
-        self.transit.finish(self.error)
+        await self.finish(self.error)
         self.relay_flush()
         if self.chunked:
             self._write(b"0\r\n\r\n")
+
+    async def finish(self, error: str | None) -> None:
+        """Finish the exchange, as `Transit.finish` does; what ends the response comes after it."""
+        self.transit.finish(error)
+        if self.transit.commit is not None:
+            await self.transit.committed()
+
+    async def _show(self, chunk: bytes) -> None:
+        """Let the transit look at a piece, and wait where that was the one it waited for."""
+        self.transit.feed(chunk)
+        if self.transit.commit is not None:
+            await self.transit.committed()
 
     def _begin(self, status: int, headers: Headers) -> None:
         self.started = True

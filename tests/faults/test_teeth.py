@@ -153,13 +153,10 @@ def patient_with_upstreams(patch: Patch) -> None:
 
 
 def buffering(patch: Patch) -> None:
-    plain = Tee.relay_chunk
+    async def at_once(self: Tee) -> None:
+        pass
 
-    def greedy(self: Tee, chunk: bytes) -> bool:
-        plain(self, chunk)
-        return False
-
-    patch.setattr(Tee, "relay_chunk", greedy)
+    patch.setattr(Tee, "drain", at_once)
 
 
 def patient_with_heads(patch: Patch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -22,7 +23,8 @@ class Log:
         self.transport = self
         self.writing_paused = False
         self.closing = False
-        self._paused = False
+        self.commit: asyncio.Event | None = None
+        self.waits = asyncio.Event()
 
     def client_headers(self) -> Headers:
         return (("X-Tag", "1"), ("X-Other", "2"))
@@ -36,6 +38,19 @@ class Log:
 
     def finish(self, error: str | None = None) -> None:
         self.lines.append(f"finish {error}")
+
+    @property
+    def _paused(self) -> bool:
+        return self.writing_paused
+
+    async def committed(self) -> None:
+        commit, self.commit = self.commit, None
+        assert commit is not None
+        self.waits.set()
+        await commit.wait()
+
+    async def _drain_helper(self) -> None:
+        self.lines.append("drain")
 
     def write(self, data: bytes) -> None:
         self.lines.append(f"write {bytes(data).decode('latin-1')!r}")
@@ -58,16 +73,17 @@ async def tee(log: Log) -> Tee:
 async def test_a_relayed_response(log: Log, tee: Tee) -> None:
     tee.relay_head(200, (("A", "1"),), b"HEAD", chunked=True)
     assert tee.started
-    assert tee.relay_chunk(b"one") is False
+    await tee.relay_chunk(b"one")
     log.writing_paused = True
-    assert tee.relay_chunk(b"two") is True
-    tee.relay_end()
+    await tee.relay_chunk(b"two")
+    await tee.relay_end()
     assert log.lines == [
         "started 200 A=1",
         "feed one",
         "write 'HEAD3\\r\\none\\r\\n'",
         "feed two",
         "write '3\\r\\ntwo\\r\\n'",
+        "drain",
         "finish None",
         "write '0\\r\\n\\r\\n'",
     ]
@@ -75,8 +91,8 @@ async def test_a_relayed_response(log: Log, tee: Tee) -> None:
 
 async def test_a_relayed_response_of_known_length(log: Log, tee: Tee) -> None:
     tee.relay_head(200, (), b"HEAD", chunked=False)
-    tee.relay_chunk(b"all")
-    tee.relay_end()
+    await tee.relay_chunk(b"all")
+    await tee.relay_end()
     assert log.lines[1:] == ["feed all", "write 'HEADall'", "finish None"]
 
 
@@ -84,13 +100,35 @@ async def test_a_head_can_leave_before_its_body(log: Log, tee: Tee) -> None:
     tee.relay_head(200, (), b"HEAD", chunked=False)
     tee.relay_flush()
     tee.relay_flush()
-    tee.relay_chunk(b"all")
+    await tee.relay_chunk(b"all")
     assert log.lines[1:] == ["write 'HEAD'", "feed all", "write 'all'"]
+
+
+async def test_a_piece_that_is_to_wait_leaves_after_the_commit(log: Log, tee: Tee) -> None:
+    tee.relay_head(200, (), b"HEAD", chunked=False)
+    log.commit = stored = asyncio.Event()
+    leaving = asyncio.get_running_loop().create_task(tee.relay_chunk(b"all"))
+    await log.waits.wait()
+    assert log.lines[1:] == ["feed all"]
+    stored.set()
+    await leaving
+    assert log.lines[1:] == ["feed all", "write 'HEADall'"]
+
+
+async def test_an_end_that_is_to_wait_leaves_after_the_commit(log: Log, tee: Tee) -> None:
+    await tee.write_headers("HTTP/1.1 201 Created", CIMultiDict())
+    log.commit = stored = asyncio.Event()
+    leaving = asyncio.get_running_loop().create_task(tee.write_eof(b"two"))
+    await log.waits.wait()
+    assert log.lines[1:] == ["feed two", "finish None"]
+    stored.set()
+    await leaving
+    assert log.lines[-1].startswith("write ")
 
 
 async def test_a_response_without_a_body(log: Log, tee: Tee) -> None:
     tee.relay_head(204, (), b"HEAD", chunked=False)
-    tee.relay_end()
+    await tee.relay_end()
     assert log.lines[1:] == ["finish None", "write 'HEAD'"]
 
 
