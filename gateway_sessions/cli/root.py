@@ -38,6 +38,7 @@ COMMANDS = {
     "import": Entry("import_", "import_", "Make the database from session files."),
     "recover": Entry("recover", "recover", "Get a reported session back from a server."),
     "doctor": Entry("doctor", "doctor", "Find what is wrong with a set-up."),
+    "bench": Entry("bench", "bench", "Measure what the gateway costs here."),
     "check-config": Entry("configuration", "check_config", "Show the effective configuration."),
     "generate-config": Entry("configuration", "generate_config", "Print a commented example."),
 }
