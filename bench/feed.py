@@ -25,6 +25,7 @@ import aiohttp
 import uvloop
 
 from bench import report
+from bench.processes import Server
 
 SUBSCRIBERS = 1000
 PER_SECOND = 200
@@ -46,7 +47,8 @@ def run(*, quick: bool) -> str:
         try:
             port = _port(server)
             row = _measured(port, subscribers, seconds)
-            memory, cpu = _peak_mb(server.pid), _cpu_seconds(server.pid) / seconds
+            process = Server("", server.pid)
+            memory, cpu = process.peak() / 2**20, process.cpu_seconds() / seconds
         finally:
             server.send_signal(signal.SIGTERM)
     heads = ["subscribers", "events/s", "deliveries", "missed", "p50 ms", "p99 ms", "max ms"]
@@ -71,17 +73,6 @@ def _port(server: subprocess.Popen[str]) -> int:
     found = _READY.search(server.stdout.readline())
     assert found is not None
     return int(found[1])
-
-
-def _peak_mb(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return int(found[1]) / 1024 if found else 0.0
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _measured(port: int, subscribers: int, seconds: float) -> list[str]:

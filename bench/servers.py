@@ -25,6 +25,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from bench.bodies import plain_reply, stream_events
+from bench.processes import Server
 
 EVENT_INTERVAL_SECONDS = 0.002
 """Between two events of a stream: 500 tokens a second, so that events do not run together."""
@@ -154,8 +155,8 @@ def upstream(stream: bool) -> Iterator[str]:
     """
     nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if stream or nginx is None:
-        with helper("upstream") as url:
-            yield url
+        with helper("upstream") as server:
+            yield server.url
         return
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
@@ -171,8 +172,8 @@ def upstream(stream: bool) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def gateway(upstream_url: str, settings: str) -> Iterator[str]:
-    """Run ``gateway-sessions serve`` with blocks of YAML, in a folder of its own; yield its URL."""
+def gateway(upstream_url: str, settings: str) -> Iterator[Server]:
+    """Run ``gateway-sessions serve`` with blocks of YAML, in a folder of its own."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "gateway.yaml"
@@ -188,7 +189,7 @@ def gateway(upstream_url: str, settings: str) -> Iterator[str]:
         )
         try:
             wait_for(port)
-            yield f"http://127.0.0.1:{port}"
+            yield Server(f"http://127.0.0.1:{port}", process.pid)
         finally:
             process.terminate()
             process.wait()
@@ -213,12 +214,13 @@ def wait_for(port: int, seconds: float = 20) -> None:
 
 
 @contextlib.contextmanager
-def helper(*arguments: str) -> Iterator[str]:
-    """Run one of this module's servers; yield its URL."""
+def helper(*arguments: str) -> Iterator[Server]:
+    """Run one of this module's servers."""
     command = [sys.executable, "-m", "bench.servers", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_ROOT) as process:
         try:
-            yield f"http://127.0.0.1:{int(cast('IO[str]', process.stdout).readline())}"
+            port = int(cast("IO[str]", process.stdout).readline())
+            yield Server(f"http://127.0.0.1:{port}", process.pid)
         finally:
             process.terminate()
 

@@ -18,6 +18,7 @@ import uvloop
 from bench import load, report, servers
 from bench.bodies import talk
 from bench.load import Talker
+from bench.processes import Server
 
 SIZES_KB = (2, 10, 100)
 CONNECTIONS = 32
@@ -29,6 +30,7 @@ ROUNDS = {True: (2, 1.0, 50), False: (5, 3.0, 400)}
 """Of a quick run and of a real one: rounds, seconds of load in each, single requests."""
 
 BARE = "bare proxy"
+HEADS = ("request", "target", "req/s", "of bare", "CPU µs a request", "recorder's")
 _OFF = "session_recording: {enabled: false}"
 _ON = "jsonl: {directory: sessions}, sqlite: {path: sessions.db}"
 _TRACED = "interceptors: [{type: redact}, {type: trace%s}, {type: prometheus}]"
@@ -53,10 +55,23 @@ VARIANTS: Mapping[str, str] = {
 
 @dataclass(slots=True)
 class Series:
-    """The runs of one target: loads in order, and first bytes in ms."""
+    """The runs of one target, in order."""
 
     loads: list[load.Load] = field(default_factory=list)
     first_bytes_ms: list[float] = field(default_factory=list)
+    cpu_us: list[float] = field(default_factory=list)
+    """CPU time of the process that has the connections, per request and run, in µs."""
+    beside_us: list[float] = field(default_factory=list)
+    """The same of its children: the recorder and its writers."""
+
+    def add(self, server: Server, talker: Talker, seconds: float, connections: int) -> None:
+        """Add a run."""
+        before, beside = server.cpu_seconds(), server.children_cpu_seconds()
+        one = talker.run(seconds, connections)
+        answered = max(1.0, one.per_second * seconds)
+        self.loads.append(one)
+        self.cpu_us.append((server.cpu_seconds() - before) / answered * 1e6)
+        self.beside_us.append((server.children_cpu_seconds() - beside) / answered * 1e6)
 
 
 def run(*, quick: bool) -> str:
@@ -65,11 +80,11 @@ def run(*, quick: bool) -> str:
     speed: list[Sequence[str]] = []
     first: list[Sequence[str]] = []
     for stream in (False, True):
-        with _targets(stream) as urls:
+        with _targets(stream) as targets:
             for size in SIZES_KB:
                 conversations = talk(size, stream=stream)
-                talkers = {name: Talker(url, conversations) for name, url in urls.items()}
-                series = _measure(talkers, stream, rounds, seconds, pings)
+                talkers = {name: Talker(one.url, conversations) for name, one in targets.items()}
+                series = _measure(targets, talkers, stream, rounds, seconds, pings)
                 kind = f"{size} KB, {'streamed' if stream else 'plain'}"
                 speed += _speed_rows(kind, series)
                 if stream:
@@ -77,9 +92,7 @@ def run(*, quick: bool) -> str:
     return "\n\n".join(
         [
             report.machine(),
-            report.table(
-                ["request", "target", "req/s", "of bare", "p50 ms", "p99 ms", "failed"], speed
-            ),
+            report.table([*HEADS, "p50 ms", "p99 ms", "failed"], speed),
             "Time to the first byte of a streamed body, one request at a time:",
             report.table(["request", "target", "median ms", "added ms"], first),
         ]
@@ -87,18 +100,23 @@ def run(*, quick: bool) -> str:
 
 
 @contextlib.contextmanager
-def _targets(stream: bool) -> Iterator[dict[str, str]]:
-    """Run upstream, bare proxy and every variant of the gateway; yield their URLs by name."""
+def _targets(stream: bool) -> Iterator[dict[str, Server]]:
+    """Run upstream, bare proxy and every variant of the gateway; yield all but the upstream."""
     with contextlib.ExitStack() as stack:
         upstream = stack.enter_context(servers.upstream(stream))
-        urls = {BARE: stack.enter_context(servers.helper("proxy", upstream))}
+        targets = {BARE: stack.enter_context(servers.helper("proxy", upstream))}
         for name, settings in VARIANTS.items():
-            urls[name] = stack.enter_context(servers.gateway(upstream, settings))
-        yield urls
+            targets[name] = stack.enter_context(servers.gateway(upstream, settings))
+        yield targets
 
 
 def _measure(
-    talkers: Mapping[str, Talker], stream: bool, rounds: int, seconds: float, pings: int
+    targets: Mapping[str, Server],
+    talkers: Mapping[str, Talker],
+    stream: bool,
+    rounds: int,
+    seconds: float,
+    pings: int,
 ) -> dict[str, Series]:
     series = {name: Series() for name in talkers}
     connections = STREAM_CONNECTIONS if stream else CONNECTIONS
@@ -106,7 +124,7 @@ def _measure(
         talker.warm_up(connections)
     for number in range(rounds):
         for name in list(talkers)[:: 1 if number % 2 else -1]:
-            series[name].loads.append(talkers[name].run(seconds, connections))
+            series[name].add(targets[name], talkers[name], seconds, connections)
     if stream:
         uvloop.run(_first_bytes(talkers, series, pings))
     return series
@@ -136,6 +154,8 @@ def _speed_rows(kind: str, series: Mapping[str, Series]) -> Iterator[Sequence[st
             name,
             f"{statistics.median(x.per_second for x in one.loads):,.0f}",
             f"{ratio:.2f}",
+            f"{statistics.median(one.cpu_us):.0f}",
+            f"{statistics.median(one.beside_us):.0f}",
             f"{statistics.median(x.p50_ms for x in one.loads):.1f}",
             f"{statistics.median(x.p99_ms for x in one.loads):.1f}",
             str(sum(x.failures for x in one.loads)),

@@ -16,8 +16,8 @@ from bench.load import Talker
 
 def test_our_own_client_counts_and_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    with servers.helper("upstream") as url:
-        found = Talker(url, talk(2, stream=False)).run(seconds=0.2, connections=2)
+    with servers.helper("upstream") as server:
+        found = Talker(server.url, talk(2, stream=False)).run(seconds=0.2, connections=2)
     assert found.per_second > 10
     assert 0 < found.p50_ms <= found.p99_ms
     assert found.failures == 0
@@ -25,8 +25,8 @@ def test_our_own_client_counts_and_times(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.needs("wrk", "apt-get install wrk")
 def test_wrk_counts_and_times() -> None:
-    with servers.helper("upstream") as url:
-        found = Talker(url, talk(2, stream=False)).run(seconds=1, connections=2)
+    with servers.helper("upstream") as server:
+        found = Talker(server.url, talk(2, stream=False)).run(seconds=1, connections=2)
     assert found.per_second > 10
     assert 0 < found.p50_ms <= found.p99_ms
     assert found.failures == 0
@@ -39,8 +39,8 @@ def test_the_first_byte_of_the_body_comes_before_its_end(stream: bool) -> None:
             await connection.ask(talk(2, stream=stream).request(1))
             return await connection.ask(talk(2, stream=stream).request(2))
 
-    with servers.helper("upstream") as url:
-        first, end, ok = uvloop.run(ask(url))
+    with servers.helper("upstream") as server:
+        first, end, ok = uvloop.run(ask(server.url))
     assert ok
     assert 0 < first <= end
     if stream:
@@ -89,7 +89,7 @@ async def test_wrk_sends_the_very_requests_and_the_next_run_goes_on() -> None:
 def test_warming_up_meets_every_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
     monkeypatch.setattr(load, "CONVERSATIONS", 5)
-    with servers.helper("upstream") as url:
-        talker = Talker(url, talk(2, stream=False))
+    with servers.helper("upstream") as server:
+        talker = Talker(server.url, talk(2, stream=False))
         talker.warm_up(2)
     assert talker.asked >= 5

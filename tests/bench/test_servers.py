@@ -21,15 +21,15 @@ async def _post(url: str, stream: bool) -> tuple[int, bytes]:
 
 
 async def test_the_upstream_answers_plainly_and_as_a_stream() -> None:
-    with servers.helper("upstream") as url:
-        assert await _post(url, False) == (200, plain_reply())
-        assert await _post(url, True) == (200, b"".join(stream_events()))
+    with servers.helper("upstream") as server:
+        assert await _post(server.url, False) == (200, plain_reply())
+        assert await _post(server.url, True) == (200, b"".join(stream_events()))
 
 
 async def test_the_bare_proxy_passes_both_through() -> None:
-    with servers.helper("upstream") as upstream, servers.helper("proxy", upstream) as url:
-        assert await _post(url, False) == (200, plain_reply())
-        assert await _post(url, True) == (200, b"".join(stream_events()))
+    with servers.helper("upstream") as upstream, servers.helper("proxy", upstream.url) as server:
+        assert await _post(server.url, False) == (200, plain_reply())
+        assert await _post(server.url, True) == (200, b"".join(stream_events()))
 
 
 @pytest.mark.needs("nginx", "apt-get install nginx-light")
