@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import argparse
 
-from bench import dashboard, detection, feed, hostile, logs, memory, recording, report, throughput
+from bench import (
+    dashboard,
+    detection,
+    feed,
+    hostile,
+    logs,
+    memory,
+    peers,
+    recording,
+    report,
+    throughput,
+)
 
 PARTS = {
     "dashboard": dashboard.run,
@@ -13,6 +24,7 @@ PARTS = {
     "hostile": hostile.run,
     "memory": memory.run,
     "logs": logs.run,
+    "peers": peers.run,
     "recording": recording.run,
     "throughput": throughput.run,
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
@@ -30,6 +31,8 @@ from bench.processes import Server
 EVENT_INTERVAL_SECONDS = 0.002
 """Between two events of a stream: 500 tokens a second, so that events do not run together."""
 
+PROGRAMS = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
+"""Where programs are looked for: servers are often not on a user's path."""
 _ROOT = Path(__file__).parent.parent
 _HOP_BY_HOP = frozenset({"host", "connection", "transfer-encoding", "content-length", "keep-alive"})
 
@@ -153,7 +156,7 @@ def upstream(stream: bool) -> Iterator[str]:
 
     nginx sends a canned text at once, so streams always come from the server of this module.
     """
-    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    nginx = shutil.which("nginx", path=PROGRAMS)
     if stream or nginx is None:
         with helper("upstream") as server:
             yield server.url
