@@ -14,6 +14,7 @@ from bench import (
     peers,
     recording,
     report,
+    streams,
     throughput,
 )
 
@@ -26,6 +27,7 @@ PARTS = {
     "logs": logs.run,
     "peers": peers.run,
     "recording": recording.run,
+    "streams": streams.run,
     "throughput": throughput.run,
 }
 

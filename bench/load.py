@@ -22,7 +22,7 @@ import uvloop
 from bench.bodies import CONVERSATIONS, Talk
 
 PATH = "/v1/chat/completions"
-_HEADERS = {
+HEADERS = {
     "Host": "bench",
     "Content-Type": "application/json",
     "Authorization": "Bearer sk-bench",
@@ -122,7 +122,7 @@ def _wrk(talker: Talker, seconds: float, connections: int) -> tuple[Load, int]:
                 "start": talker.asked,
                 "turns": talk.turns,
                 "conversations": CONVERSATIONS,
-                "headers": "\n".join(f'wrk.headers["{k}"] = "{v}"' for k, v in _HEADERS.items()),
+                "headers": "\n".join(f'wrk.headers["{k}"] = "{v}"' for k, v in HEADERS.items()),
             }
         )
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(script)]
@@ -178,7 +178,7 @@ class Connection(asyncio.Protocol):
 
     async def ask(self, body: bytes) -> tuple[float, float, bool]:
         """Send one request; return seconds to the body's first byte, to its end, and success."""
-        head = "".join(f"{k}: {v}\r\n" for k, v in _HEADERS.items())
+        head = "".join(f"{k}: {v}\r\n" for k, v in HEADERS.items())
         lines = f"POST {PATH} HTTP/1.1\r\n{head}Content-Length: {len(body)}\r\n\r\n"
         self._buffer.clear()
         self._body_at = -1

@@ -1,13 +1,14 @@
 """The processes of a throughput run: upstreams, the bare proxy, the gateway.
 
-Run as ``python -m bench.servers upstream`` or ``python -m bench.servers proxy URL``; each
-prints the port it listens on as its first line.
+Run as ``python -m bench.servers upstream [SECONDS EVENTS]`` or ``python -m bench.servers proxy
+URL``; each prints the port it listens on as its first line.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import shutil
 import socket
@@ -43,6 +44,7 @@ class _Upstream(asyncio.Protocol):
     A protocol without a web framework, so that it takes a small part of what a proxy takes.
     """
 
+    interval = EVENT_INTERVAL_SECONDS
     _plain = (
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
         b"Content-Length: %d\r\n\r\n" % len(plain_reply())
@@ -50,7 +52,7 @@ class _Upstream(asyncio.Protocol):
     _stream_head = (
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
-    _chunks = tuple(b"%x\r\n%s\r\n" % (len(event), event) for event in stream_events())
+    chunks = tuple(b"%x\r\n%s\r\n" % (len(event), event) for event in stream_events())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -67,19 +69,19 @@ class _Upstream(asyncio.Protocol):
             return
         self._buffer = rest[length:]
         if b'"stream":true' in rest[-100:]:
-            self._transport.write(self._stream_head + self._chunks[0])
-            self._loop.call_later(EVENT_INTERVAL_SECONDS, self._send, 1)
+            self._transport.write(self._stream_head + self.chunks[0])
+            self._loop.call_later(self.interval, self._send, 1)
         else:
             self._transport.write(self._plain)
 
     def _send(self, place: int) -> None:
         if self._transport.is_closing():
             return
-        if place == len(self._chunks):
+        if place == len(self.chunks):
             self._transport.write(b"0\r\n\r\n")
             return
-        self._transport.write(self._chunks[place])
-        self._loop.call_later(EVENT_INTERVAL_SECONDS, self._send, place + 1)
+        self._transport.write(self.chunks[place])
+        self._loop.call_later(self.interval, self._send, place + 1)
 
 
 def _content_length(head: bytes) -> int:
@@ -90,7 +92,12 @@ def _content_length(head: bytes) -> int:
     return 0
 
 
-async def _serve_upstream() -> None:
+async def _serve_upstream(interval: float, events: int) -> None:
+    _Upstream.interval = interval
+    first, *between, stop, done = _Upstream.chunks
+    # Any number of events makes a stream: those in the middle come again and again.
+    said = itertools.islice(itertools.cycle(between), max(0, events - 3))
+    _Upstream.chunks = (first, *said, stop, done)
     server = await asyncio.get_running_loop().create_server(_Upstream, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
@@ -231,7 +238,9 @@ def helper(*arguments: str) -> Iterator[Server]:
 def _main() -> Coroutine[Any, Any, None]:
     match sys.argv[1:]:
         case ["upstream"]:
-            return _serve_upstream()
+            return _serve_upstream(EVENT_INTERVAL_SECONDS, len(stream_events()))
+        case ["upstream", seconds, events]:
+            return _serve_upstream(float(seconds), int(events))
         case ["proxy", url]:
             return _serve_proxy(url)
         case _:
