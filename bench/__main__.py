@@ -14,6 +14,7 @@ from bench import (
     peers,
     recording,
     report,
+    soak,
     streams,
     throughput,
 )
@@ -27,6 +28,7 @@ PARTS = {
     "logs": logs.run,
     "peers": peers.run,
     "recording": recording.run,
+    "soak": soak.run,
     "streams": streams.run,
     "throughput": throughput.run,
 }

@@ -182,13 +182,17 @@ def upstream(stream: bool) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def gateway(upstream_url: str, settings: str) -> Iterator[Server]:
-    """Run ``gateway-sessions serve`` with blocks of YAML, in a folder of its own."""
+def gateway(upstream_url: str | None, settings: str) -> Iterator[Server]:
+    """Run ``gateway-sessions serve`` with blocks of YAML, in a folder of its own.
+
+    Without a URL the blocks name the upstreams.
+    """
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "gateway.yaml"
+        upstream = f"upstream: {upstream_url}\n" if upstream_url is not None else ""
         config.write_text(
-            f"server: {{port: {port}}}\nupstream: {upstream_url}\n"
+            f"server: {{port: {port}}}\n{upstream}"
             f"logging: {{level: WARNING}}\nstate_directory: state\n{settings}\n"
         )
         process = subprocess.Popen(
