@@ -34,9 +34,9 @@ def run(*, quick: bool) -> str:
     seeds = itertools.count()
     rows = []
     for live in live_counts:
-        _populate(core, live)
+        populate(core, live)
         for messages in MESSAGES:
-            ours, theirs = _measure(core, messages, samples, seeds)
+            ours, theirs = measured(core, messages, samples, seeds)
             rows.append([f"{messages}", f"{live:,}", *_figures(ours, theirs)])
     heads = ["messages", "live sessions", "detection µs", "(best)", "orjson µs", "(best)"]
     heads += [f"{BUDGET} µs", "used of it"]
@@ -50,7 +50,7 @@ def _figures(ours: Sequence[float], theirs: Sequence[float]) -> list[str]:
     return [*(f"{figure:.1f}" for figure in figures), f"{mine / budget:.2f}"]
 
 
-def _populate(core: Core, live: int) -> None:
+def populate(core: Core, live: int) -> None:
     """Open sessions of one exchange until that many are live."""
     reply = core.dialect.read_reply(plain_reply())
     for number in range(core.live, live):
@@ -58,7 +58,7 @@ def _populate(core: Core, live: int) -> None:
         core.exchange(body, reply)
 
 
-def _measure(
+def measured(
     core: Core, messages: int, samples: int, seeds: Iterator[int]
 ) -> tuple[list[float], list[float]]:
     """Return the times of detection and of `orjson.loads`, in microseconds."""

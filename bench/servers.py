@@ -182,10 +182,11 @@ def upstream(stream: bool) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def gateway(upstream_url: str | None, settings: str) -> Iterator[Server]:
+def gateway(upstream_url: str | None, settings: str, *overrides: str) -> Iterator[Server]:
     """Run ``gateway-sessions serve`` with blocks of YAML, in a folder of its own.
 
-    Without a URL the blocks name the upstreams.
+    Without a URL the blocks name the upstreams; ``overrides`` are further keys, as
+    ``server.workers=2``.
     """
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
@@ -195,8 +196,11 @@ def gateway(upstream_url: str | None, settings: str) -> Iterator[Server]:
             f"server: {{port: {port}}}\n{upstream}"
             f"logging: {{level: WARNING}}\nstate_directory: state\n{settings}\n"
         )
+        command = [str(Path(sys.executable).with_name("gateway-sessions")), "serve"]
+        command += ["--config", str(config)]
+        command += [option for setting in overrides for option in ("--set", setting)]
         process = subprocess.Popen(
-            [Path(sys.executable).with_name("gateway-sessions"), "serve", "--config", str(config)],
+            command,
             cwd=folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -29,6 +29,6 @@ def test_what_is_timed_is_one_new_turn_on_a_known_history() -> None:
         return tracked
 
     core.request = noted  # type: ignore[method-assign,assignment]
-    ours, theirs = detection._measure(core, 10, 4, itertools.count())
+    ours, theirs = detection.measured(core, 10, 4, itertools.count())
     assert len(ours) == len(theirs) == 4
     assert relations == ["first"] * 4 + ["continue"] * 4
