@@ -41,15 +41,23 @@ SIMULATED = 200_000
 SEED = 11
 
 ASSUMPTIONS = (
-    f"Requests arrive independently of each other (Poisson); one in {1 / LONG_SHARE:.0f} takes"
-    f" {LONG_TIMES} times as long as the others, so that the mean is what was measured.",
-    "A load balancer spreads requests evenly; which process gets a request does not depend on its"
-    " session.",
-    f"A process is busy for {BUSY:.0%} of the time, a Redis for {REDIS_BUSY:.0%}; the recorder's"
-    " processes have cores of their own.",
-    "Cost per request does not depend on the number of sessions (see growth: it hardly does), and"
-    " sessions spread over the shards of a Redis cluster by the hash of their scope; one scope has"
-    " one shard.",
+    (
+        f"Requests arrive independently of each other (Poisson); one in {1 / LONG_SHARE:.0f} takes"
+        f" {LONG_TIMES} times as long as the others, so that the mean is what was measured."
+    ),
+    (
+        "A load balancer spreads requests evenly; which process gets a request does not depend on its"
+        " session."
+    ),
+    (
+        f"A process is busy for {BUSY:.0%} of the time, a Redis for {REDIS_BUSY:.0%}; the recorder's"
+        " processes have cores of their own."
+    ),
+    (
+        "Cost per request does not depend on the number of sessions (see growth: it hardly does), and"
+        " sessions spread over the shards of a Redis cluster by the hash of their scope; one scope has"
+        " one shard."
+    ),
     "Network and disks are not the limit.",
 )
 
