@@ -40,26 +40,16 @@ SIMULATED = 200_000
 """Requests of one process that are simulated for each row."""
 SEED = 11
 
-ASSUMPTIONS = (
-    (
-        f"Requests arrive independently of each other (Poisson); one in {1 / LONG_SHARE:.0f} takes"
-        f" {LONG_TIMES} times as long as the others, so that the mean is what was measured."
-    ),
-    (
-        "A load balancer spreads requests evenly; which process gets a request does not depend on its"
-        " session."
-    ),
-    (
-        f"A process is busy for {BUSY:.0%} of the time, a Redis for {REDIS_BUSY:.0%}; the recorder's"
-        " processes have cores of their own."
-    ),
-    (
-        "Cost per request does not depend on the number of sessions (see growth: it hardly does), and"
-        " sessions spread over the shards of a Redis cluster by the hash of their scope; one scope has"
-        " one shard."
-    ),
-    "Network and disks are not the limit.",
-)
+ASSUMPTIONS = f"""
+- Requests arrive independently of each other (Poisson). One in {1 / LONG_SHARE:.0f} takes
+  {LONG_TIMES} times as long as the others; the mean is what was measured.
+- A load balancer spreads requests evenly, whatever session they belong to.
+- A gateway process is busy for {BUSY:.0%} of the time and a Redis for {REDIS_BUSY:.0%}; the
+  recorder's processes have cores of their own.
+- The cost of a request does not depend on the number of sessions ([growth](#growth): it hardly
+  does), and scopes spread over the shards of a Redis cluster; one scope has one shard.
+- Network and disks are not the limit.
+""".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +115,7 @@ def run(*, quick: bool) -> str:
             report.table(["what", "measured"], measured_rows, figures=False),
             "Worked out from that:",
             report.table(heads, rows),
-            "\n".join(f"- {assumption}" for assumption in ASSUMPTIONS),
+            ASSUMPTIONS,
         ]
     )
 
