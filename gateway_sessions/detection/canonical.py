@@ -135,7 +135,7 @@ def digest_messages(messages: Sequence[Message]) -> list[Digested]:
     return [
         _digest_mixed(message.role, message.parts)
         if text is None
-        else _digest_text(message.role, next(folded))
+        else digest_text(message.role, next(folded))
         for message, text in zip(messages, alone, strict=True)
     ]
 
@@ -143,7 +143,7 @@ def digest_messages(messages: Sequence[Message]) -> list[Digested]:
 def digest_parts(role: str, parts: tuple[Part, ...]) -> Digested:
     """Return the links of a message's parts."""
     if len(parts) == 1 and type(part := parts[0]) is Text:  # By far the most frequent case.
-        return _digest_text(role, fold_text(part.text))
+        return digest_text(role, fold_text(part.text))
     return _digest_mixed(role, parts)
 
 
@@ -155,7 +155,8 @@ def _only_text(parts: tuple[Part, ...]) -> str | None:
     return part.text if len(parts) == 1 and type(part) is Text else None
 
 
-def _digest_text(role: str, folded: bytes) -> Digested:
+def digest_text(role: str, folded: bytes) -> Digested:
+    """Return the links of a message that is a text, given in its canonical bytes."""
     if not folded:
         return Digested(role, b"", 0, (), False, False)
     return Digested(role, xxh3_128_digest(TEXT + folded), len(folded), (), True, True)

@@ -42,6 +42,7 @@ from gateway_sessions.detection.scope import Scope, Scopes, keyed_id
 from gateway_sessions.detection.session import Session
 from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.detection.signals import SignalReader
+from gateway_sessions.detection.straight import straight
 from gateway_sessions.detection.turns import RecentTurns
 from gateway_sessions.detection.verdict import (
     ANCHOR,
@@ -173,15 +174,17 @@ class Detector:
 
     def decide(self, plan: Plan, view: View, now: float) -> tuple[Verdict, list[int]]:
         """Put a request into a session; return the verdict and the keys to commit."""
-        ask = self._ask(plan, view, now)
-        verdict = self._climb(ask)
-        if ask.claimed is not None:
-            ask.claimed.taken += 1
+        verdict = self._straight(plan, view, now)
+        if verdict is None:
+            ask = self._ask(plan, view, now)
+            verdict = self._climb(ask)
+            if ask.claimed is not None:
+                ask.claimed.taken += 1
         return verdict, self._taken(plan, verdict, now)
 
     def find(self, plan: Plan, view: View, now: float) -> Verdict | None:
         """Say where a request belongs, if in a known session, and change nothing."""
-        verdict = self._climb(self._ask(plan, view, now))
+        verdict = self._straight(plan, view, now) or self._climb(self._ask(plan, view, now))
         return None if verdict.new else verdict
 
     def _ask(self, plan: Plan, view: View, now: float) -> Ask:
@@ -202,6 +205,12 @@ class Detector:
 
     def _name(self, scope: Scope, kind: str, value: str) -> str:
         return SESSION_PREFIX + keyed_id(self._secret, scope.name, kind, value)
+
+    def _straight(self, plan: Plan, view: View, now: float) -> Verdict | None:
+        if self._explain:
+            return None
+        oldest = now - self._settings.session_ttl_seconds
+        return straight(plan, view, oldest, self._phrases, self._echo)
 
     def _climb(self, ask: Ask) -> Verdict:
         if self._explain:
@@ -245,8 +254,8 @@ class Detector:
         retold = verdict.source in _RETOLD
         if verdict.new or retold:
             keys.append(plan.request_state)
-        reply = plan.walk.reply
-        if reply is not None and (retold or verdict.new == "expired"):
+        reply = plan.walk.reply if retold or verdict.new == "expired" else None
+        if reply is not None:
             # The client tells its history differently from now on; know it by that as well.
             session.adopt(reply.state)
             keys.append(reply.state)

@@ -17,6 +17,8 @@ many conversations share ("Is there anything else I can help you with?" has 38).
 UNGUESSABLE = 1000
 """What a tool-call id counts for, in characters of agreeing text."""
 
+GOES_ON = "the history ends with the newest reply of this session"
+"""Why most requests are where they are."""
 _EXPIRED = "newer replies in the history are those of a session that has expired"
 
 
@@ -29,7 +31,7 @@ def prefix(ask: Ask) -> Verdict | None:
     toss_up = toss_up or ask.doubtful
     relation = ask.relation_to(session)
     if relation == v.CONTINUE:
-        reason = "the history ends with the newest reply of this session"
+        reason = GOES_ON
     else:
         reason = "the history ends with an earlier reply of this session"
     if toss_up:

@@ -38,7 +38,17 @@ class _Plain(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     content: str
 
 
-_read_plain = msgspec.json.Decoder(list[_Plain]).decode
+_read_plain = msgspec.json.Decoder(_Plain).decode
+_read_plains = msgspec.json.Decoder(list[_Plain]).decode
+
+
+def read_plain(conversation: Conversation, raw: msgspec.Raw) -> tuple[str, str] | None:
+    """Return role and text of a message that has nothing else; None if it has."""
+    try:
+        found = _read_plain(raw)
+        return conversation.plain[found.role], found.content
+    except (KeyError, RecursionError, ValueError):
+        return None  # Whoever reads it in full finds out why.
 
 
 def plain(
@@ -48,7 +58,7 @@ def plain(
     if not conversation.plain:
         return None
     try:
-        found = _read_plain(b"[%b]" % b",".join(raws))
+        found = _read_plains(b"[%b]" % b",".join(raws))
         return [conversation.plain[m.role] for m in found], [m.content for m in found]
     except (KeyError, RecursionError, ValueError):
         return None  # Whoever reads them one by one finds out why.

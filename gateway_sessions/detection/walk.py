@@ -19,18 +19,28 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import msgspec
-from xxhash import xxh3_64, xxh3_64_intdigest
+from xxhash import xxh3_64, xxh3_64_intdigest, xxh3_128_digest
 
 from gateway_sessions.conversation import ASSISTANT, SYSTEM, USER, Conversation, Message, Text
 from gateway_sessions.detection.canonical import (
+    TEXT,
     Digested,
     digest_messages,
     digest_parts,
+    fold_text,
     join_messages,
 )
 from gateway_sessions.detection.digests import DIGESTS_KEPT, DigestMemo, reader
 from gateway_sessions.detection.memo import StateMemo
-from gateway_sessions.detection.runs import AT_ONCE, Item, LongHistory, Said, read_all, runs_of
+from gateway_sessions.detection.runs import (
+    AT_ONCE,
+    Item,
+    LongHistory,
+    Said,
+    read_all,
+    read_plain,
+    runs_of,
+)
 
 MODEL_SIDE = 0x9E3779B97F4A7C15
 """Told apart from the client's side by this constant in the seed (2^64 / golden ratio)."""
@@ -236,8 +246,49 @@ class Walker:
         Raises:
             UnreadableBody: a message is not what the dialect says.
         """
-        raws = conversation.messages
         start = self._leading_system(conversation)
+        found = self._one_more_turn(conversation, start, seed)
+        return self._any_turn(conversation, start, seed) if found is None else found
+
+    def _one_more_turn(self, conversation: Conversation, start: int, seed: int) -> Walk | None:
+        """Return the chain of a known history with an answer and a prompt that are plain texts.
+
+        That is nearly every request of a chat, and what `_any_turn` does takes three times as
+        long.  None where it is anything else.
+        """
+        raws = conversation.messages
+        cut = len(raws) - 2
+        if cut <= start or not (_opens_as_user(raws[-1]) and _opens_as_user(raws[cut - 1])):
+            return None
+        answer, prompt = read_plain(conversation, raws[-2]), read_plain(conversation, raws[-1])
+        if answer is None or prompt is None or answer[0] != ASSISTANT or prompt[0] != USER:
+            return None
+        hasher = xxh3_64(b"".join(raws[start:cut]), seed ^ reader(conversation.read))
+        known = self._states.get(hasher.intdigest())
+        if known is None:
+            return None
+        said, asked = fold_text(answer[1]), fold_text(prompt[1])
+        if not said or not asked:
+            return None
+        links = xxh3_128_digest(TEXT + said)
+        state = xxh3_64_intdigest(links, known ^ MODEL_SIDE)
+        base = Run(None, False, b"", 0, (), known)
+        reply = Run(base, True, links, len(said), (), state)
+        links = xxh3_128_digest(TEXT + asked)
+        state = xxh3_64_intdigest(links, state)
+        tail = Run(reply, False, links, len(asked), (), state)
+        hasher.update(raws[-2])
+        hasher.update(raws[-1])
+        self._states.put(hasher.intdigest(), state)
+        text = prompt[1]
+        newest = [Message(ASSISTANT, (Text(answer[1]),)), Message(USER, (Text(text),))]
+        return Walk(
+            conversation, seed, start, newest, tail, False, cut + 1, self, None, newest[1:], [text]
+        )
+
+    def _any_turn(self, conversation: Conversation, start: int, seed: int) -> Walk:
+        """Return the chain of any request."""
+        raws = conversation.messages
         newest, cut, answer_end = self._newest(conversation, start)
         older = raws[start:cut]
         hasher = xxh3_64(b"".join(older), seed ^ reader(conversation.read))
@@ -294,10 +345,10 @@ class Walker:
     def _leading_system(self, conversation: Conversation) -> int:
         """Return how many messages at the start are system messages."""
         raws = conversation.messages
-        if not raws or memoryview(raws[0])[:_ROLE_SHOWN] in _OPENS_AS_USER:
+        if not raws or _opens_as_user(raws[0]):
             return 0  # The usual case without a system message, at the cost of one look.
         for place, raw in enumerate(raws):
-            if memoryview(raw)[:_ROLE_SHOWN] in _OPENS_AS_USER:
+            if _opens_as_user(raw):
                 return place
             sent = bytes(raw)
             if b'"system"' not in sent and b'"developer"' not in sent:
@@ -353,10 +404,15 @@ class Walker:
         self, conversation: Conversation, raw: msgspec.Raw, messages: Sequence[Message] | None
     ) -> bool:
         """Whether a message before an answer, perhaps read already, is the user side's."""
-        if memoryview(raw)[:_ROLE_SHOWN] in _OPENS_AS_USER:
+        if _opens_as_user(raw):
             return True
         said = self.digests(conversation, raw) if messages is None else messages
         return bool(said) and said[-1].role == USER
+
+
+def _opens_as_user(raw: msgspec.Raw) -> bool:
+    """Whether a message is the user's, at the cost of one look; False where that can not tell."""
+    return memoryview(raw)[:_ROLE_SHOWN] in _OPENS_AS_USER
 
 
 def _is_said(digests: Sequence[Digested]) -> bool:
