@@ -6,7 +6,7 @@ Sessions are the index's; of its own it has memories of states and of recent tex
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ from gateway_sessions.detection.canonical import fold_text
 from gateway_sessions.detection.clients import RecentSessions
 from gateway_sessions.detection.echo import CALL, SUMMARY, EchoIndex, kept_text
 from gateway_sessions.detection.echo_rules import is_summarising, summary_in
+from gateway_sessions.detection.facts import facts_of
 from gateway_sessions.detection.histories import Histories, turn_of
 from gateway_sessions.detection.phrases import ResetPhrases
 from gateway_sessions.detection.plan import (
@@ -37,7 +38,7 @@ from gateway_sessions.detection.plan import (
     repeat_key,
     response_key,
 )
-from gateway_sessions.detection.rules import LADDER
+from gateway_sessions.detection.rules import LADDER, answering
 from gateway_sessions.detection.scope import Scope, Scopes, keyed_id
 from gateway_sessions.detection.session import Session
 from gateway_sessions.detection.settings import DetectionSettings
@@ -96,6 +97,10 @@ def _client(ip: str, user_agent: str) -> int:
 def _shared(number: int) -> int:
     """Return the number as the object that stands for it already: many sessions hold it."""
     return number
+
+
+def _has_results(messages: Sequence[Message]) -> bool:
+    return ToolResult in [type(part) for message in messages for part in message.parts]
 
 
 class Keys(NamedTuple):
@@ -162,8 +167,8 @@ class Detector:
             walk=walk,
             conversation=conversation,
             request_state=walk.request_state,
-            agent=_shared(xxh3_64_intdigest(walk.instructions() + conversation.tools)),
-            model=_shared(xxh3_64_intdigest(conversation.model.encode())),
+            agent=xxh3_64_intdigest(walk.instructions() + conversation.tools),
+            model=xxh3_64_intdigest(conversation.model.encode()),
             client=_client(sender.ip, headers.get("user-agent", "")),
             explicit=self._signals.read(headers, conversation.fields, self._rejected)
             if self._settings.explicit.enabled
@@ -215,7 +220,7 @@ class Detector:
     def _climb(self, ask: Ask) -> Verdict:
         if self._explain:
             return self._climb_aloud(ask)
-        for _, answer in LADDER:
+        for answer in answering(facts_of(ask)):
             verdict = answer(ask)
             if verdict is not None:
                 return verdict
@@ -224,12 +229,12 @@ class Detector:
     def _climb_aloud(self, ask: Ask) -> Verdict:
         """Climb, and write down what every rule said."""
         steps = []
-        for rule, answer in LADDER:
+        for rule in LADDER:
             ask.note, ask.candidates = "", []
-            verdict = answer(ask)
+            verdict = rule.answer(ask)
             said = verdict.reason if verdict else ask.note
             step: dict[str, Any] = {
-                "rule": rule,
+                "rule": rule.name,
                 "answers": verdict is not None,
                 "because": said,
             }
@@ -259,7 +264,11 @@ class Detector:
             # The client tells its history differently from now on; know it by that as well.
             session.adopt(reply.state)
             keys.append(reply.state)
-        session.agent, session.model, session.client = plan.agent, plan.model, plan.client
+        if session.agent != plan.agent:
+            session.agent = _shared(plan.agent)
+        if session.model != plan.model:
+            session.model = _shared(plan.model)
+        session.client = plan.client
         session.tools = bool(plan.conversation.tools)
         if verdict.new:
             self._recent.began(session)
@@ -280,7 +289,7 @@ class Detector:
             self._asides.went_on(plan.scope.seed, plan.agent)
         if not prompt:
             return
-        if ToolResult in [type(part) for message in prompt for part in message.parts]:
+        if self._echo.holds(plan.scope.seed, CALL) and _has_results(prompt):
             self._echo.settled(session)
         texts = plan.walk.prompt_texts()
         if texts:

@@ -191,7 +191,7 @@ def side_call(ask: Ask) -> Verdict | None:
     """Recognise a single request, without tools, that is about another session's newest turn."""
     plan = ask.plan
     said = plan.walk.newest
-    if plan.conversation.tools or any(message.role == ASSISTANT for message in said):
+    if plan.conversation.tools or ASSISTANT in [message.role for message in said]:
         return None
     scope = plan.scope.seed
     best = _quoted_turns(ask, _Aside(said, scope)) if ask.turns.fresh(scope, ask.now) else []
@@ -225,7 +225,7 @@ class _Aside:
         self._text = "\n".join(parts)[:LONGEST_ASIDE]
         self._lines = [line for line in self._text.splitlines()[:LINES] if line.strip()]
         openings = {text.lstrip().partition("\n")[0] for text in (*self._lines, *self._parts)}
-        openings.update([_SPEAKER.sub("", line) for line in openings])
+        openings.update([_without_speaker(line) for line in openings if ":" in line])
         self.marks = {line_mark(line, scope) for line in openings}
 
     @cached_property
@@ -240,7 +240,7 @@ class _Aside:
     @cached_property
     def _short(self) -> frozenset[bytes]:
         """The texts and lines that a short text may be, with and without who says them."""
-        said = (fold_text(text) for line in self._lines for text in (line, _SPEAKER.sub("", line)))
+        said = (fold_text(text) for line in self._lines for text in (line, _without_speaker(line)))
         return frozenset((*self.texts, *said))
 
     def quoted(self, turn: Turn) -> list[bytes]:
@@ -262,6 +262,11 @@ class _Aside:
             return folded in self._whole
         lines = [fold_text(line) for line in text.splitlines()]
         return folded in self._short or all(line in self._short for line in lines if line)
+
+
+def _without_speaker(line: str) -> str:
+    said_by = _SPEAKER.match(line) if ":" in line else None
+    return line[said_by.end() :] if said_by else line
 
 
 def _is_about(ask: Ask, turn: Turn, quoted: list[bytes], aside: _Aside) -> bool:

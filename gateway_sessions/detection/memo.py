@@ -17,17 +17,16 @@ class StateMemo:
         """Make a table of ``capacity`` entries, rounded up to a power of two."""
         size = 1 << max(10, (capacity - 1).bit_length())
         self._mask = size - 1
-        self._mixed = array("Q", bytes(8 * size))
-        self._states = array("Q", bytes(8 * size))
+        self._entries = array("Q", bytes(16 * size))
 
     def get(self, key: int) -> int | None:
         """Return the state for a hash of raw bytes, or None."""
-        place = key & self._mask
-        state = self._states[place]
-        return state if self._mixed[place] ^ state == key else None
+        place = (key & self._mask) << 1  # Both numbers in one line of the processor's cache.
+        state = self._entries[place]
+        return state if self._entries[place + 1] ^ state == key else None
 
     def put(self, key: int, state: int) -> None:
         """Remember a state."""
-        place = key & self._mask
-        self._mixed[place] = key ^ state
-        self._states[place] = state
+        place = (key & self._mask) << 1
+        self._entries[place] = state
+        self._entries[place + 1] = key ^ state

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 _BESIDE = 64
 """Characters that a message may have more than the longest phrase, as punctuation among it."""
 
+_START = 3
+"""Letters at the start of a message that rule a phrase out nearly always."""
+
 _NOT_WORDS = re.compile(r"[\W_]+")
 _NOT_SPACE = re.compile(r"\S")
 
@@ -18,17 +21,17 @@ class ResetPhrases:
     def __init__(self, phrases: Sequence[str]) -> None:
         """Compare without regard to case, punctuation and white space."""
         self._phrases = tuple(sorted({said for said in map(_words, phrases) if said.strip()}))
-        self._first_letters = frozenset(phrase[0] for phrase in self._phrases)
+        self._starts = frozenset(phrase[:_START] for phrase in self._phrases)
         self._looked_at = 2 * max(map(len, self._phrases), default=0) + _BESIDE
 
     def match(self, text: str) -> str | None:
         """Return the phrase (normalised) that a message begins with, or None."""
+        start = text[:_START].casefold()
+        if len(start) >= _START and start.isalnum() and start[:_START] not in self._starts:
+            return None  # The usual case, at the cost of one look.
         first = _NOT_SPACE.search(text)
         if first is None:
             return None
-        letter = first.group()
-        if letter.isalnum() and letter.casefold()[0] not in self._first_letters:
-            return None  # The usual case, at the cost of one look.
         said = _words(text[first.start() : first.start() + self._looked_at])
         return next((p.strip() for p in self._phrases if said.startswith(p)), None)
 

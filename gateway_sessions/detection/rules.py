@@ -24,6 +24,8 @@ leaks one user's conversation into another's.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
 
 import msgspec
 
@@ -31,6 +33,7 @@ from gateway_sessions.detection import verdict as v
 from gateway_sessions.detection.ask import Ask
 from gateway_sessions.detection.beginnings import new
 from gateway_sessions.detection.echo_rules import compaction, side_call, subagent, tasks_given
+from gateway_sessions.detection.facts import CALLS, FIELDS, HISTORY, NAMED, SUMMARIES
 from gateway_sessions.detection.fuzzy import fuzzy
 from gateway_sessions.detection.plan import explicit_key, named_reply, response_key
 from gateway_sessions.detection.rules_of_history import anchor, branch, prefix
@@ -107,7 +110,7 @@ def _named_relation(ask: Ask, given: Explicit, known: Session) -> str:
 def response_id(ask: Ask) -> Verdict | None:
     """Follow the id of the reply that a request goes on from, its history being kept there."""
     plan = ask.plan
-    previous = named_reply(plan.conversation.fields)
+    previous = named_reply(plan.conversation.fields) if plan.conversation.fields else ""
     if not previous:
         return None
     key = response_key(plan.scope, previous)
@@ -212,18 +215,33 @@ def repeat(ask: Ask) -> Verdict | None:
     return Verdict(session, again, v.PREFIX, confidence, reason, ambiguous=toss_up)
 
 
-LADDER: tuple[tuple[str, Callable[[Ask], Verdict | None]], ...] = (
-    ("explicit", explicit),
-    ("response_id", response_id),
-    ("reset", reset),
-    ("repeat", repeat),
-    ("subagent", subagent),
-    ("prefix", prefix),
-    ("anchor", anchor),
-    ("branch", branch),
-    ("fuzzy", fuzzy),
-    ("compaction", compaction),
-    ("side_call", side_call),
-    ("new", new),
+class Rule(NamedTuple):
+    """One rung of the ladder."""
+
+    name: str
+    answer: Callable[[Ask], Verdict | None]
+    needs: int = 0
+    """Facts without which it has never anything to say, see `gateway_sessions.detection.facts`."""
+
+
+LADDER = (
+    Rule("explicit", explicit, needs=NAMED),
+    Rule("response_id", response_id, needs=FIELDS),
+    Rule("reset", reset),
+    Rule("repeat", repeat),
+    Rule("subagent", subagent, needs=CALLS),
+    Rule("prefix", prefix, needs=HISTORY),
+    Rule("anchor", anchor, needs=HISTORY),
+    Rule("branch", branch, needs=HISTORY),
+    Rule("fuzzy", fuzzy, needs=HISTORY),
+    Rule("compaction", compaction, needs=SUMMARIES),
+    Rule("side_call", side_call),
+    Rule("new", new),
 )
 """First that answers wins."""
+
+
+@cache
+def answering(facts: int) -> tuple[Callable[[Ask], Verdict | None], ...]:
+    """Return the rules that may answer where some facts hold, in their order."""
+    return tuple(rule.answer for rule in LADDER if rule.needs & facts == rule.needs)

@@ -175,6 +175,7 @@ class SignalReader:
         for place, signal in enumerate(table):
             if signal.header:
                 self._by_header.setdefault(signal.header, []).append((place, signal))
+        self._headers = frozenset(self._by_header)
         self._by_field = [(place, signal) for place, signal in enumerate(table) if signal.field]
 
     def read(
@@ -187,7 +188,7 @@ class SignalReader:
 
         ``rejected`` is called with the name of a header or field whose value is no usable id.
         """
-        if not fields and self._by_header.keys().isdisjoint(headers):
+        if not fields and self._headers.isdisjoint(headers):
             return None  # The usual case, at the cost of a look.
         rows = [row for name in headers.keys() & self._by_header.keys()
                 for row in self._by_header[name]]  # fmt: skip

@@ -71,7 +71,9 @@ class RecentTurns:
     def asked(self, session: Session, text: str, now: float) -> None:
         """Note a prompt."""
         turn = self._used(session, now)
-        self._unmark(turn, turn.prompt_mark, turn.reply_mark)
+        if turn.prompt_mark or turn.reply_mark:
+            self._unmark(turn, turn.prompt_mark)
+            self._unmark(turn, turn.reply_mark)
         turn.prompt, turn.reply = text[:LONGEST], ""
         turn.prompt_mark, turn.reply_mark = self._mark(turn, turn.prompt), 0
 
@@ -135,21 +137,21 @@ class RecentTurns:
                     del turns[0]
         return mark
 
-    def _unmark(self, turn: Turn, *marks: int) -> None:
-        for mark in marks:
-            turns = self._marked.get(mark)
-            if turns is None:
-                continue  # There is no text, or too many others opened like that.
-            if turns == [turn]:
-                del self._marked[mark]
-            elif turn in turns:
-                turns.remove(turn)
+    def _unmark(self, turn: Turn, mark: int) -> None:
+        turns = self._marked.get(mark)
+        if turns is None:
+            return  # There is no text, or too many others opened like that.
+        if len(turns) == 1 and turns[0] is turn:
+            del self._marked[mark]
+        elif turn in turns:
+            turns.remove(turn)
 
     def _make_room(self, asker: int) -> None:
         payer = self._quota.payer(asker)
         turns = self._turns if payer is None else self._scopes[payer]
         name, turn = next(iter(turns.items()))
-        self._unmark(turn, turn.prompt_mark, turn.reply_mark)
+        self._unmark(turn, turn.prompt_mark)
+        self._unmark(turn, turn.reply_mark)
         del self._turns[name]
         scope = self._scopes[turn.session.scope]
         del scope[name]

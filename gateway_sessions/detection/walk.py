@@ -114,8 +114,10 @@ class Walk(msgspec.Struct, gc=False):
 
     def instructions(self) -> bytes:
         """Return the raw system prompt, wherever the dialect keeps it."""
-        conversation = self.conversation
-        return conversation.system + b"".join(conversation.messages[: self.start])
+        conversation, start = self.conversation, self.start
+        if not start:
+            return conversation.system
+        return conversation.system + b"".join(conversation.messages[:start])
 
     def opening(self) -> list[Message]:
         """Return what the first two raw messages after the instructions say."""
@@ -247,8 +249,25 @@ class Walker:
             UnreadableBody: a message is not what the dialect says.
         """
         start = self._leading_system(conversation)
-        found = self._one_more_turn(conversation, start, seed)
+        if len(conversation.messages) == start + 1:
+            found = self._opening(conversation, start, seed)
+        else:
+            found = self._one_more_turn(conversation, start, seed)
         return self._any_turn(conversation, start, seed) if found is None else found
+
+    def _opening(self, conversation: Conversation, start: int, seed: int) -> Walk | None:
+        """Return the chain of a first prompt that is a plain text; None where it is not."""
+        raw = conversation.messages[start]
+        prompt = read_plain(conversation, raw)
+        asked = fold_text(prompt[1]) if prompt is not None and prompt[0] == USER else b""
+        if prompt is None or not asked:
+            return None
+        links = xxh3_128_digest(TEXT + asked)
+        state = xxh3_64_intdigest(links, seed)
+        self._states.put(xxh3_64_intdigest(raw, seed ^ reader(conversation.read)), state)
+        tail = Run(None, False, links, len(asked), (), state)
+        said = [Message(USER, (Text(prompt[1]),))]
+        return Walk(conversation, seed, start, said, tail, True, start, self, said, said, [prompt[1]])
 
     def _one_more_turn(self, conversation: Conversation, start: int, seed: int) -> Walk | None:
         """Return the chain of a known history with an answer and a prompt that are plain texts.
@@ -258,7 +277,7 @@ class Walker:
         """
         raws = conversation.messages
         cut = len(raws) - 2
-        if cut <= start or not (_opens_as_user(raws[-1]) and _opens_as_user(raws[cut - 1])):
+        if cut <= start or not _opens_as_user(raws[cut - 1]):
             return None
         answer, prompt = read_plain(conversation, raws[-2]), read_plain(conversation, raws[-1])
         if answer is None or prompt is None or answer[0] != ASSISTANT or prompt[0] != USER:
@@ -344,17 +363,16 @@ class Walker:
 
     def _leading_system(self, conversation: Conversation) -> int:
         """Return how many messages at the start are system messages."""
-        raws = conversation.messages
-        if not raws or _opens_as_user(raws[0]):
-            return 0  # The usual case without a system message, at the cost of one look.
-        for place, raw in enumerate(raws):
+        for place, raw in enumerate(conversation.messages):
             if _opens_as_user(raw):
-                return place
-            sent = bytes(raw)
-            if b'"system"' not in sent and b'"developer"' not in sent:
-                return place
-            digests = self.digests(conversation, raw)
-            if not digests or digests[0].role != SYSTEM:
+                return place  # The usual case, at the cost of one look.
+            plain = read_plain(conversation, raw)
+            if plain is not None:
+                role = plain[0]
+            else:
+                digests = self.digests(conversation, raw)
+                role = digests[0].role if digests else ""
+            if role != SYSTEM:
                 return place
         # Nothing but instructions: they are what is asked then.
         return 0

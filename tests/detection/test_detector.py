@@ -38,7 +38,7 @@ class TestExplain:
     def test_every_rule_that_was_asked_says_why(self) -> None:
         client = Desk(explain=True).client()
         first, second = client.ask("hi", "Hello!"), client.ask("more")
-        names = [name for name, _ in LADDER]
+        names = [rule.name for rule in LADDER]
         assert [step["rule"] for step in first.explain] == names
         asked = names[: names.index("prefix") + 1]
         assert [step["rule"] for step in second.explain] == asked

@@ -29,7 +29,7 @@ def rule(tag: SessionTag) -> str:
 def test_the_order_is_the_documented_one() -> None:
     table = (rules.__doc__ or "").split("=============  ")[2].strip().split("\n")
     documented = [line.split()[0] for line in table[1:]]
-    names = [name for name, _ in LADDER]
+    names = [rule.name for rule in LADDER]
     assert names == documented
     assert names == [
         "explicit", "response_id", "reset", "repeat", "subagent", "prefix", "anchor", "branch",
