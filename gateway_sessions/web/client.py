@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from aiohttp import (
@@ -166,7 +167,9 @@ class Origin:
         upload = None
         try:
             protocol, transport = _open_parts(connection)
-            self._expect_response(protocol, method)
+            seams.expect_response(
+                protocol, _PARSING, has_body=method != "HEAD", read_timeout=self._timeout_seconds
+            )
             transport.writelines(pieces)
             if source is None:
                 protocol.start_timeout()
@@ -183,19 +186,6 @@ class Origin:
                 upload.cancel()
             connection.close()
             raise
-
-    def _expect_response(self, protocol: ResponseHandler, method: str) -> None:
-        protocol.set_response_params(
-            timer=_NO_TIMER,
-            skip_payload=method == "HEAD",
-            read_until_eof=True,
-            auto_decompress=False,
-            read_timeout=self._timeout_seconds,
-            read_bufsize=READ_BUFFER,
-            max_line_size=HEAD_LIMIT,
-            max_field_size=HEAD_LIMIT,
-            max_headers=HEADER_COUNT,
-        )
 
     async def _upload(
         self, protocol: ResponseHandler, source: AsyncIterable[bytes], chunked: bool
@@ -239,7 +229,7 @@ def make_connector() -> TCPConnector:
     return connector
 
 
-class _Protocol(ResponseHandler):
+class _Protocol(seams.ThriftyProtocol):
     """A connection whose faults reach the reader of a body as well.
 
     aiohttp tells them to whoever waits for a head only; a body with a malformed chunk would
@@ -254,7 +244,15 @@ class _Protocol(ResponseHandler):
 
 
 _LOST = (ClientConnectionError, ConnectionError)
-_NO_TIMER = TimerNoop()
+_PARSING: Mapping[str, Any] = {
+    "timer": TimerNoop(),
+    "read_until_eof": True,
+    "auto_decompress": False,
+    "read_bufsize": READ_BUFFER,
+    "max_line_size": HEAD_LIMIT,
+    "max_field_size": HEAD_LIMIT,
+    "max_headers": HEADER_COUNT,
+}
 _CONNECT_TIMEOUT = ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_connect=CONNECT_SECONDS)
 
 

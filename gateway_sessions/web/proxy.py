@@ -12,6 +12,7 @@ from gateway_sessions.gateway import Gateway
 from gateway_sessions.web.admission import objection
 from gateway_sessions.web.bodies import INSPECTION_LIMIT, BodyStalled, paced
 from gateway_sessions.web.client import UpstreamFailed
+from gateway_sessions.web.fallback import add_fallback
 from gateway_sessions.web.headers import (
     SERVER_NAME,
     connection_names,
@@ -96,8 +97,7 @@ def proxy_application(
     app = web.Application()
     app.cleanup_ctx.append(pool)
     app.add_routes(admin)
-    # Any path, also one with an escaped line break, which a plain dot would not match.
-    app.router.add_route("*", "/{path:(?s:.*)}", Proxy(edge, upstreams).handle)
+    add_fallback(app, Proxy(edge, upstreams).handle)
     return app
 
 

@@ -8,8 +8,11 @@ against the installed aiohttp, so that a release that moves these parts is notic
 
 from __future__ import annotations
 
+import asyncio
+import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from aiohttp import StreamReader, TCPConnector, web
 from aiohttp.abc import AbstractStreamWriter
@@ -42,6 +45,64 @@ def put_back(content: StreamReader, data: bytes) -> None:
 def use_protocol(connector: TCPConnector, factory: Callable[[], ResponseHandler]) -> None:
     """Have the connector's connections made by ``factory``; it has no parameter for it."""
     connector._factory = factory  # type: ignore[assignment]  # aiohttp says partial, and calls it
+
+
+def expect_response(
+    protocol: ResponseHandler, parsing: Mapping[str, Any], *, has_body: bool, read_timeout: float
+) -> None:
+    """Make a connection ready for the response to the request that is sent next.
+
+    ``parsing`` are the parameters of `ResponseHandler.set_response_params` beside these two, the
+    same every time.  What made out the last response makes out the next one too: aiohttp's
+    server does so, its client begins afresh each time.
+    """
+    used = isinstance(protocol, ThriftyProtocol) and protocol.parses_bodies
+    if used and has_body and not protocol._tail:
+        protocol.read_timeout = read_timeout
+        return
+    protocol.set_response_params(skip_payload=not has_body, read_timeout=read_timeout, **parsing)
+
+
+class ThriftyProtocol(ResponseHandler):
+    """A connection to an upstream that does less for each response and each piece of it.
+
+    Between two pieces aiohttp moves its timer, and makes a new one for it; this one keeps the
+    time in mind and leaves the timer alone until it rings.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._silent_at = math.inf
+
+    @property
+    def parses_bodies(self) -> bool:
+        """Whether there is a parser from a response before, and one for responses with bodies."""
+        return self._parser is not None and not self._skip_payload
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Read on, where reading was held up: aiohttp asks for it after every piece of a body."""
+        if self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
+
+    def _reschedule_timeout(self) -> None:
+        timeout = self._read_timeout
+        self._silent_at = self._loop.time() + timeout if timeout else math.inf
+        if timeout and self._read_timeout_handle is None:
+            self._read_timeout_handle = self._loop.call_later(timeout, self._on_read_timeout)
+
+    def _drop_timeout(self) -> None:
+        self._silent_at = math.inf
+        closed = self.transport is None or self._connection_lost_called
+        if closed or self._payload_parser is not None:  # or speaks another protocol from now on
+            super()._drop_timeout()
+
+    def _on_read_timeout(self) -> None:
+        self._read_timeout_handle = None
+        left = self._silent_at - self._loop.time()
+        if left <= 0:
+            super()._on_read_timeout()
+        elif left != math.inf:
+            self._read_timeout_handle = self._loop.call_later(left, self._on_read_timeout)
 
 
 def unread_pieces(content: StreamReader) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
 from gateway_sessions.web.client import HEAD_LIMIT, HEADER_COUNT
+from gateway_sessions.web.fallback import past_router
 from gateway_sessions.web.headers import SERVER_NAME
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class _Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         plain = await super()._make_server()
         return _Server(
-            plain.request_handler,
+            past_router(self.app, plain.request_handler),
             request_factory=plain.request_factory,
             # A client that leaves takes its exchange with it, and that the upstream's work.
             handler_cancellation=True,
@@ -71,6 +72,11 @@ class _Connection(RequestHandler):
     def __init__(self, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self._head_timer: asyncio.TimerHandle | None = None
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        # aiohttp asks for it after every piece of a body, though it is rarely held up.
+        if self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
