@@ -42,6 +42,9 @@ OFF_LOOP_BYTES = 256 * 1024
 """Bodies larger than this are read on a thread, so that other clients do not wait for them."""
 
 
+NAMES_KEPT = 1024
+"""Names of headers that are remembered in lower case; a client may invent any number."""
+
 EXPIRY_SECONDS = 5.0
 """How often sessions are looked through for those that were idle for too long."""
 
@@ -358,7 +361,17 @@ def _declared_size(fields: dict[str, str]) -> int:
 
 def first_values(headers: Headers) -> dict[str, str]:
     """Return headers by lower-case name; of repeated ones, the first."""
-    fields: dict[str, str] = {}
-    for name, value in headers:
-        fields.setdefault(name.lower(), value)
-    return fields
+    return {_LOWER[name]: value for name, value in reversed(headers)}
+
+
+class _LowerNames(dict[str, str]):
+    """Names of headers in lower case, by how they are sent: the same few come every time."""
+
+    def __missing__(self, name: str) -> str:
+        low = name.lower()
+        if len(self) < NAMES_KEPT:
+            self[name] = low
+        return low
+
+
+_LOWER = _LowerNames()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from gateway_sessions.coding import Decoder, decoder
@@ -29,7 +28,9 @@ REPLY_BYTES_KEPT = 16 * 1024 * 1024
 FAILED = 400
 """The lowest status of an error; its body says what is wrong and is no stream."""
 
-_LENGTH = re.compile(r"[0-9]{1,18}")
+LENGTH_DIGITS = 18
+"""The longest ``Content-Length`` that is believed: longer ones are not lengths of anything."""
+
 _NEITHER = OpenAIChat()
 """In whose error shape we report faults where no dialect is known."""
 
@@ -92,7 +93,7 @@ class Transit:
         self._pace: Pace | None = None
         self._began = began
         self._status = 0
-        self._headers: Headers = ()
+        self._headers: Callable[[], Headers] = tuple
         self._streamed = False
         self._expected = -1
         self._decoder: Decoder | None = None
@@ -142,19 +143,25 @@ class Transit:
 
     def response_started(self, status: int, headers: Headers) -> None:
         """Note the head of the response."""
+        fields = {name.lower(): value for name, value in headers}
+        kind, coding = fields.get("content-type", ""), fields.get("content-encoding", "")
+        length = fields.get("content-length", "")
+        self.response_head(status, kind, coding, length, lambda: headers)
+
+    def response_head(
+        self, status: int, kind: str, coding: str, length: str, headers: Callable[[], Headers]
+    ) -> None:
+        """Note the head of the response, for an edge that has it in another form.
+
+        ``kind``, ``coding`` and ``length`` are the headers ``Content-…`` that tell what to make
+        of the body, empty where they are missing; ``headers`` returns all, if anybody asks.
+        """
         self._status = status
         self._headers = headers
         if not self._readable:
             return
-        coding = kind = ""
-        for sent_name, value in headers:
-            name = sent_name.lower()
-            if name == "content-type":
-                kind = value
-            elif name == "content-length" and _LENGTH.fullmatch(value):
-                self._expected = int(value)
-            elif name == "content-encoding":
-                coding = value
+        if length.isascii() and length.isdigit() and len(length) <= LENGTH_DIGITS:
+            self._expected = int(length)
         try:
             self._decoder = decoder(coding, REPLY_BYTES_KEPT) if coding else None
         except UnreadableBody:
@@ -302,7 +309,7 @@ class Transit:
             raw = masked_error(raw)
         return Response(
             status=self._status,
-            headers=masked_headers(self._headers) if self._gateway.needs_headers else (),
+            headers=masked_headers(self._headers()) if self._gateway.needs_headers else (),
             body=reply.body if reply is not None and assembled else raw,
             size=self._size,
             duration_ms=(ended - self._began) * 1000,

@@ -6,7 +6,8 @@ something: order, the case of a name, a repeated header, a byte that is not UTF-
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from gateway_sessions.exchange import Headers
@@ -54,7 +55,9 @@ PROTECTED = frozenset(
 serves to make two servers see two different requests."""
 
 OWN_PREFIX = b"x-gateway-"
-"""How the names of our own headers begin."""
+"""How the names of our own headers begin, in lower case."""
+TAG_PREFIX = "X-Gateway-"
+"""How they begin where we write them."""
 
 SERVER_NAME = "gateway-sessions"
 """What our own responses call their ``Server``."""
@@ -74,6 +77,54 @@ TAGS = frozenset(
 """Our own response headers, which ``server.response_headers`` switches."""
 
 Network = IPv4Network | IPv6Network
+
+
+PASSES, ENDS, OWN, FRAMES, HOST = range(5)
+"""What becomes of a header: it goes on, was for this hop only, is one of our own, says how long
+the body is, or names the host."""
+
+NAMES_KEPT = 1024
+"""Names that `Kinds` remembers: those in use are a few hundred, and a client may invent more."""
+
+
+class Kinds(dict[bytes, int]):
+    """What becomes of headers, by their names as they are on the wire.
+
+    The same few names come with every message, so one look takes the place of several.
+    """
+
+    def __init__(self, kind: Callable[[bytes], int]) -> None:
+        """Take what tells the kind by the name in lower case."""
+        super().__init__()
+        self._kind = kind
+
+    def __missing__(self, name: bytes) -> int:
+        kind = self._kind(name.lower())
+        if len(self) < NAMES_KEPT:
+            self[name] = kind
+        return kind
+
+
+def _request_kind(low: bytes) -> int:
+    if low in NOT_FORWARDED:
+        return ENDS
+    if low == b"host":
+        return HOST
+    if low == b"content-length":
+        return FRAMES
+    return OWN if low.startswith(OWN_PREFIX) else PASSES
+
+
+def _response_kind(low: bytes) -> int:
+    if low == b"content-length" or low == b"transfer-encoding":
+        return FRAMES
+    if low in HOP_BY_HOP:
+        return ENDS
+    return OWN if low.startswith(OWN_PREFIX) else PASSES
+
+
+REQUEST_KINDS = Kinds(_request_kind)
+RESPONSE_KINDS = Kinds(_response_kind)
 
 
 def text(raw: bytes) -> str:
@@ -105,10 +156,22 @@ def wire(pairs: Headers) -> list[tuple[bytes, bytes]]:
     ]
 
 
+def lines(pairs: Headers) -> bytes:
+    """Return headers of our own as the lines of a head, as `wire` does, each with its end."""
+    said = "".join([f"{name}: {value}\r\n" for name, value in pairs])
+    harmless = said.count("\r\n") == len(pairs) and said.replace("\r\n", "").isprintable()
+    if harmless and said.isascii():
+        return said.encode()  # No line breaks but our own: no need to look at each by itself.
+    return b"".join([b"%b: %b\r\n" % pair for pair in wire(pairs)])
+
+
 def connection_names(values: Sequence[str]) -> frozenset[bytes]:
     """Return what ``Connection`` headers name, in lower case: headers for this hop only."""
-    if not values:
-        return _NO_NAMES
+    return _connection_names(tuple(values)) if values else _NO_NAMES
+
+
+@lru_cache(maxsize=64)
+def _connection_names(values: tuple[str, ...]) -> frozenset[bytes]:
     names = {name.strip().lower() for value in values for name in value.split(",")}
     return frozenset(name.encode("utf-8", "surrogateescape") for name in names if name)
 
@@ -124,29 +187,32 @@ def request_fields(
     kept: frozenset[bytes] = frozenset(),
     length: bytes | None = None,
 ) -> list[bytes]:
-    """Return the header lines to send to an upstream, as pieces to be joined.
+    """Return the header lines to send to an upstream, without their ends.
 
     ``host`` takes the place of the client's own ``Host``, and ``named`` are the names from
     ``Connection``.  Left out are the headers of this hop and those of our own, except for
     names (in lower case) that are ``kept``.  ``length`` is the ``Content-Length`` of a body
     that we have changed.
     """
-    pieces: list[bytes] = []
+    found: list[bytes] = []
     missing_host = True
-    for name, value in raw:
-        low = name.lower()
-        if low == b"host":
+    if named <= NOT_FORWARDED:
+        named = _NO_NAMES  # Nearly always: what is named ends here anyway.
+    for pair in raw:
+        kind = REQUEST_KINDS[pair[0]]
+        if kind == HOST:
             missing_host = False
-            pieces += (name, b": ", host, b"\r\n")
-        elif length is not None and low == b"content-length":
-            pieces += (name, b": ", length, b"\r\n")
-        elif low in kept or not (
-            low in NOT_FORWARDED or low in named or low.startswith(OWN_PREFIX)
-        ):
-            pieces += (name, b": ", value, b"\r\n")
+            found.append(pair[0] + b": " + host)
+        elif kind == FRAMES and length is not None:
+            found.append(pair[0] + b": " + length)
+        elif kind in (ENDS, OWN):
+            if pair[0].lower() in kept:
+                found.append(b": ".join(pair))
+        elif not named or (low := pair[0].lower()) in kept or low not in named:
+            found.append(b": ".join(pair))
     if missing_host:
-        pieces[:0] = (b"Host: ", host, b"\r\n")
-    return pieces
+        found.insert(0, b"Host: " + host)
+    return found
 
 
 def select_tags(headers: Headers, mode: str) -> Headers:

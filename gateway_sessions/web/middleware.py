@@ -28,10 +28,10 @@ Tags = Literal["all", "id", "none"]
 SESSION: web.RequestKey[SessionTag | None] = web.RequestKey("gateway_sessions", SessionTag)
 """``request[SESSION]``: the session of a request; None where it is not to an LLM endpoint, or
 could not be read."""
-TEE = web.RequestKey("gateway_sessions.tee", Tee)
-"""``request[TEE]``: the writer of a watched request's response."""
-BODY: web.RequestKey[bytes | None] = web.RequestKey("gateway_sessions.body", bytes)
-"""``request[BODY]``: the body as it came, or None where it is longer than is inspected."""
+
+Watched = Callable[[web.Request, Tee, bytes | None], Awaitable[web.StreamResponse]]
+"""Handles a request, given the writer of its response and the body as it came; None where that
+is longer than is inspected."""
 
 
 class Edge:
@@ -57,7 +57,7 @@ class Edge:
         return self._proxies.client(peer, forwarded)
 
     async def watch(
-        self, request: web.Request, headers: Headers, limit: int, handler: Handler
+        self, request: web.Request, headers: Headers, limit: int, handler: Watched
     ) -> web.StreamResponse:
         """Handle a request to an endpoint that we are interested in.
 
@@ -65,8 +65,9 @@ class Edge:
         Raises what ``handler`` raises, and what `read_whole` does.
         """
         body = await read_whole(request, limit)
-        forwarded = request.headers.getall("X-Forwarded-For", ())
-        address = self.client(request.remote, forwarded)
+        address = request.remote or ""
+        if "X-Forwarded-For" in request.headers:
+            address = self.client(address, request.headers.getall("X-Forwarded-For"))
         head = RequestHead(request.method, _readable(request.raw_path), headers, address)
         readable = body
         if "Content-Encoding" in request.headers:
@@ -75,11 +76,9 @@ class Edge:
         transit = await self.gateway.begin(head, readable)
         tee = Tee(request, transit, self.select)
         seams.replace_writer(request, tee)
-        if body is not None:
-            seams.remember_body(request, body)
-        request[SESSION], request[TEE], request[BODY] = transit.exchange.session, tee, body
+        request[SESSION] = transit.exchange.session
         try:
-            return await handler(request) if transit.refusal is None else refused(tee)
+            return refused(tee) if transit.refusal else await handler(request, tee, body)
         except asyncio.CancelledError:
             transit.finish("client_closed")
             raise
@@ -108,10 +107,16 @@ def session_middleware(
         if not is_readable(request.method, request.raw_path, headers):
             request[SESSION] = None
             return await handler(request)
+
+        async def handle(request: web.Request, tee: Tee, body: bytes | None) -> web.StreamResponse:
+            if body is not None:
+                seams.remember_body(request, body)
+            return await handler(request)
+
         # Above the app's own limit the handler must find the body unread, to refuse it.
         limit = min(request.client_max_size or INSPECTION_LIMIT, INSPECTION_LIMIT)
         try:
-            return await edge.watch(request, headers, limit, handler)
+            return await edge.watch(request, headers, limit, handle)
         except BodyStalled:
             raise web.HTTPRequestTimeout from None
 

@@ -16,11 +16,11 @@ from gateway_sessions.web.fallback import add_fallback
 from gateway_sessions.web.headers import (
     SERVER_NAME,
     connection_names,
+    lines,
     request_fields,
     texts,
-    wire,
 )
-from gateway_sessions.web.middleware import BODY, TEE, Edge, Tags, own_response
+from gateway_sessions.web.middleware import Edge, Tags, own_response
 from gateway_sessions.web.relay import Sent, relay, switch
 from gateway_sessions.web.streams import Tee
 from gateway_sessions.web.upstreams import Route, UpstreamTable, inject_cache_key
@@ -50,17 +50,18 @@ class Proxy:
             # The client is gone; there is nobody to tell and nothing to log.
             return Sent(499, "", keep_alive=False)
 
-    async def _forward(self, request: web.Request) -> web.StreamResponse:
-        tee = request[TEE]
+    async def _forward(
+        self, request: web.Request, tee: Tee, body: bytes | None
+    ) -> web.StreamResponse:
         route = self._upstreams.route(request.raw_path, request.headers)
         if route is None:
             return own_response(tee, 404, "No upstream is configured for this path.")
         upgrade = wants_websocket(request)
-        head, body = _outgoing(request, route, tee, upgrade)
+        head, content = _outgoing(request, route, tee, body, upgrade)
         chunked = "Transfer-Encoding" in request.headers
         try:
             upstream = await route.origin.send(
-                request.method, head, body, chunked=chunked, upgrade=upgrade
+                request.method, head, content, chunked=chunked, upgrade=upgrade
             )
         except UpstreamFailed as failure:
             tee.error = failure.error
@@ -102,11 +103,10 @@ def proxy_application(
 
 
 def _outgoing(
-    request: web.Request, route: Route, tee: Tee, upgrade: bool
+    request: web.Request, route: Route, tee: Tee, content: bytes | None, upgrade: bool
 ) -> tuple[bytes, bytes | AsyncIterator[bytes]]:
     """Return the head to send to an upstream, and the body."""
     headers, exchange = request.headers, tee.transit.exchange
-    content = request[BODY]
     length = None
     tag = exchange.session if exchange.provider == "openai" else None
     if route.wants_cache_key and tag and content and "Content-Encoding" not in headers:
@@ -117,19 +117,17 @@ def _outgoing(
         kept |= SWITCH
     if "Transfer-Encoding" in headers:
         kept |= {b"transfer-encoding"}
-    path = request.raw_path.encode("utf-8", "surrogateescape")
-    lines = [request.method.encode(), b" ", route.origin.base, path, b" HTTP/1.1\r\n"]
+    target = request.raw_path.encode("utf-8", "surrogateescape")
     named = connection_names(headers.getall("Connection", ()))
-    lines += request_fields(
+    head = [b"%b %b%b HTTP/1.1" % (request.method.encode(), route.origin.base, target)]
+    head += request_fields(
         request.raw_headers, route.origin.host, named=named, kept=kept, length=length
     )
-    added = route.session_headers(exchange, headers) + tee.transit.upstream_headers()
-    for name, value in wire(added):
-        lines += (name, b": ", value, b"\r\n")
     if route.origin.authorization is not None and "Authorization" not in headers:
-        lines += (b"Authorization: ", route.origin.authorization, b"\r\n")
-    lines.append(b"\r\n")
-    return b"".join(lines), paced(request.content) if content is None else content
+        head.append(b"Authorization: " + route.origin.authorization)
+    added = route.session_headers(exchange, headers) + tee.transit.upstream_headers()
+    head.append(lines(added) + b"\r\n")
+    return b"\r\n".join(head), paced(request.content) if content is None else content
 
 
 def _closing(status: int, message: str) -> web.Response:

@@ -9,14 +9,26 @@ from __future__ import annotations
 
 import socket
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 from aiohttp import ClientError, SocketTimeoutError, StreamReader, web
 from aiohttp.http import HttpVersion11, RawResponseMessage
 
+from gateway_sessions.exchange import Headers
 from gateway_sessions.web import seams
 from gateway_sessions.web.client import UpstreamResponse
-from gateway_sessions.web.headers import HOP_BY_HOP, PROTECTED, connection_names, texts, wire
+from gateway_sessions.web.headers import (
+    ENDS,
+    FRAMES,
+    PASSES,
+    PROTECTED,
+    RESPONSE_KINDS,
+    TAG_PREFIX,
+    connection_names,
+    lines,
+    texts,
+)
 from gateway_sessions.web.streams import Tee
 from gateway_sessions.web.websocket import SWITCH, tunnel
 
@@ -26,6 +38,7 @@ RESET = struct.pack("ii", 1, 0)
 
 _STAYS_OPEN = ["keep-alive"]
 """What most servers say of a connection: it names no other header than one of `HOP_BY_HOP`."""
+_NONE: frozenset[bytes] = frozenset()
 
 
 class Framing(NamedTuple):
@@ -60,10 +73,17 @@ async def relay(request: web.BaseRequest, upstream: UpstreamResponse, tee: Tee) 
     framing = _framing(request, message)
     _write_head(request, message, framing, tee)
     error = None
-    if not framing.empty:
-        if not upstream.content.total_bytes:
+    content = upstream.content
+    if framing.empty:
+        pass
+    elif content.is_eof() and not message.chunked and content.exception() is None:
+        # All of it came with the head: the usual case where nothing is streamed.
+        if content.total_bytes:
+            await tee.relay_chunk(content.read_nowait())
+    else:
+        if not content.total_bytes:
             tee.relay_flush()
-        error = await _pump(upstream.content, tee)
+        error = await _pump(content, tee)
         if error is None and framing.to_close and upstream.broken():
             error = "upstream_aborted"
     if error is None:
@@ -120,41 +140,80 @@ def _write_head(
     tee: Tee,
     kept: frozenset[bytes] = frozenset(),
 ) -> None:
-    tags = wire(tee.tags())
-    dropped = HOP_BY_HOP - kept if kept else HOP_BY_HOP
-    named = message.headers.getall("Connection", ())
-    if named and not kept and named != _STAYS_OPEN:
-        dropped |= connection_names(named) - PROTECTED
-    fields = _fields(request, message, framing, dropped, {name.lower() for name, _ in tags})
-    reason = message.reason.encode("utf-8", "surrogateescape")
-    version = b"1.1" if request.version >= HttpVersion11 else b"1.0"
-    lines = [b"HTTP/%b %d %b" % (version, message.code, reason)]
-    fields += tags
-    lines += [name + b": " + value for name, value in fields]
-    lines.append(b"\r\n")
-    tee.relay_head(message.code, texts(fields), b"\r\n".join(lines), framing.chunked)
+    """Have the upstream's head written, and show it to the transit."""
+    tags = tee.tags()
+    named = _NONE
+    values = message.headers.getall("Connection", ())
+    if values and not kept and values != _STAYS_OPEN:
+        named = connection_names(values) - PROTECTED
+    fields = _fields(request, message, framing, _Dropped(kept, named, tags))
+    find = message.headers.get
+    tee.transit.response_head(
+        message.code,
+        find("Content-Type", ""),
+        find("Content-Encoding", ""),
+        "" if message.chunked else find("Content-Length", ""),
+        lambda: texts(fields) + tags,
+    )
+    modern = request.version >= HttpVersion11
+    head = [_status_line(modern, message.code, message.reason)]
+    head += [b": ".join(pair) for pair in fields]
+    head.append(lines(tags) + b"\r\n")
+    tee.relay_head(b"\r\n".join(head), framing.chunked)
+
+
+@lru_cache(maxsize=256)
+def _status_line(modern: bool, code: int, reason: str) -> bytes:
+    said = reason.encode("utf-8", "surrogateescape")
+    return b"HTTP/%b %d %b" % (b"1.1" if modern else b"1.0", code, said)
+
+
+class _Dropped(NamedTuple):
+    """Which headers of an upstream do not go on, beside those that never do."""
+
+    kept: frozenset[bytes]
+    """Hop-by-hop ones that do, this time."""
+    named: frozenset[bytes]
+    """Named in ``Connection``."""
+    tags: Headers
+    """Ours, which stand in place of the upstream's of the same name."""
+
+    def names(self) -> frozenset[bytes]:
+        """Return the names, in lower case, that have to be looked for in this response.
+
+        That is but for our own, which the look at a header's kind finds.
+        """
+        added = [name for name, _ in self.tags if not name.startswith(TAG_PREFIX)]
+        return self.named | {name.lower().encode() for name in added} if added else self.named
 
 
 def _fields(
     request: web.BaseRequest,
     message: RawResponseMessage,
     framing: Framing,
-    dropped: frozenset[bytes],
-    ours: set[bytes],
+    dropped: _Dropped,
 ) -> list[tuple[bytes, bytes]]:
     """Return the upstream's headers as the client gets them, in their order."""
     modern = request.version >= HttpVersion11
+    names = dropped.names()
     fields: list[tuple[bytes, bytes]] = []
     framed = False
     for pair in message.raw_headers:
-        name = pair[0].lower()
-        if name == b"content-length" or name == b"transfer-encoding":
-            wanted = modern if name == b"transfer-encoding" else not message.chunked
+        kind = RESPONSE_KINDS[pair[0]]
+        if kind == PASSES:
+            if names and pair[0].lower() in names:
+                continue
+        elif kind == FRAMES:
+            coded = pair[0].lower() == b"transfer-encoding"
+            wanted = modern if coded else not message.chunked
             wanted = wanted and (message.code != 204 or pair[1] == b"0")
             if framed or not wanted:
                 continue
             framed = True
-        elif name in dropped or name in ours:
+        elif kind == ENDS:
+            if pair[0].lower() not in dropped.kept:
+                continue
+        elif any(pair[0].lower() == name.lower().encode() for name, _ in dropped.tags):
             continue
         fields.append(pair)
     if framing.chunked and not framed:

@@ -27,6 +27,11 @@ def replace_writer(request: web.BaseRequest, writer: AbstractStreamWriter) -> No
     request._payload_writer = writer
 
 
+def writer_loop(request: web.BaseRequest) -> asyncio.AbstractEventLoop:
+    """Return the loop that a request is handled in; to ask for the running one is a system call."""
+    return request._loop
+
+
 def remember_body(request: web.BaseRequest, body: bytes) -> None:
     """Let ``await request.read()``, ``.json()`` and so on return a body that we have read."""
     request._read_bytes = body

@@ -9,7 +9,6 @@ piece that completes a reply waits until those who share sessions know of it too
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Union
 
@@ -17,6 +16,7 @@ from aiohttp import web
 from aiohttp.http import StreamWriter
 
 from gateway_sessions.exchange import Headers
+from gateway_sessions.web import seams
 
 if TYPE_CHECKING:
     from multidict import CIMultiDict
@@ -32,7 +32,7 @@ class Tee(StreamWriter):
     """The writer of one response."""
 
     def __init__(self, request: web.BaseRequest, transit: Transit, select: Selector) -> None:
-        super().__init__(request.protocol, asyncio.get_running_loop())
+        super().__init__(request.protocol, seams.writer_loop(request))
         self.transit = transit
         self.started = False
         """True once the head has been written."""
@@ -67,7 +67,8 @@ class Tee(StreamWriter):
         seen = tuple((str(name), value) for name, value in headers.items())
         if self._compressing:
             seen = tuple(pair for pair in seen if pair[0].lower() != "content-encoding")
-        self._begin(int(status_line.split(" ", 2)[1]), seen)
+        self.started = True
+        self.transit.response_started(int(status_line.split(" ", 2)[1]), seen)
         await super().write_headers(status_line, headers)
 
     async def write(self, chunk: Buffer, *, drain: bool = True, **limit: int) -> None:
@@ -84,12 +85,13 @@ class Tee(StreamWriter):
 
     # What the relay calls, where every byte of the head is known already.
 
-    def relay_head(self, status: int, seen: Headers, head: bytes, chunked: bool) -> None:
+    def relay_head(self, head: bytes, chunked: bool) -> None:
         """Take a head as it is to stand on the wire; ``chunked`` frames the body likewise.
 
-        It leaves with the first piece of the body, or with `relay_flush`.
+        It leaves with the first piece of the body, or with `relay_flush`.  The transit has to be
+        told of it before.
         """
-        self._begin(status, seen)
+        self.started = True
         self._head = head
         self.chunked = chunked
 
@@ -134,7 +136,3 @@ class Tee(StreamWriter):
         self.transit.feed(chunk)
         if self.transit.commit is not None:
             await self.transit.committed()
-
-    def _begin(self, status: int, headers: Headers) -> None:
-        self.started = True
-        self.transit.response_started(status, headers)

@@ -3,8 +3,13 @@ from __future__ import annotations
 import pytest
 
 from gateway_sessions.web.headers import (
+    ENDS,
+    NAMES_KEPT,
+    PASSES,
+    Kinds,
     TrustedProxies,
     connection_names,
+    lines,
     request_fields,
     select_tags,
     text,
@@ -21,7 +26,8 @@ TAGS = (
 
 
 def fields(*raw: tuple[bytes, bytes], **options: frozenset[bytes]) -> bytes:
-    return b"".join(request_fields(raw, b"up:80", **options))  # type: ignore[arg-type]
+    found = request_fields(raw, b"up:80", **options)  # type: ignore[arg-type]
+    return b"".join([line + b"\r\n" for line in found])
 
 
 class TestText:
@@ -40,6 +46,24 @@ class TestWire:
     @pytest.mark.parametrize("bad", ["a\r\nSet-Cookie: x", "a\nb", "a\0", "\x7f", "\u2028"])
     def test_what_could_start_another_header_is_left_out(self, bad: str) -> None:
         assert wire((("A", bad), (bad, "a"), ("B", "b"))) == [(b"B", b"b")]
+        assert lines((("A", bad), (bad, "a"), ("B", "b"))) == b"B: b\r\n"
+
+    def test_as_lines_they_are_the_same(self) -> None:
+        assert lines(()) == b""
+        assert lines((("A", "1"), ("B", "2"))) == b"A: 1\r\nB: 2\r\n"
+        assert lines((("A", "é"),)) == "A: é\r\n".encode()
+
+
+class TestKinds:
+    def test_a_name_counts_in_any_letters(self) -> None:
+        kinds = Kinds(lambda low: ENDS if low == b"te" else PASSES)
+        assert [kinds[name] for name in (b"TE", b"te", b"X-A", b"TE")] == [ENDS, ENDS, PASSES, ENDS]
+
+    def test_not_every_name_is_remembered(self) -> None:
+        kinds = Kinds(lambda low: PASSES)
+        for number in range(NAMES_KEPT + 10):
+            assert kinds[b"X-%d" % number] == PASSES
+        assert len(kinds) == NAMES_KEPT
 
 
 class TestRequestFields:
@@ -82,8 +106,8 @@ class TestRequestFields:
 
     def test_the_length_of_a_changed_body_is_changed_in_place(self) -> None:
         raw = ((b"Host", b"x"), (b"content-length", b"5"), (b"A", b"1"))
-        found = b"".join(request_fields(raw, b"up", length=b"9"))
-        assert found == b"Host: up\r\ncontent-length: 9\r\nA: 1\r\n"
+        found = request_fields(raw, b"up", length=b"9")
+        assert found == [b"Host: up", b"content-length: 9", b"A: 1"]
 
 
 def test_connection_names_come_from_all_values() -> None:
