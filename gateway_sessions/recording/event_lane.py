@@ -1,8 +1,8 @@
 """A lane for what belongs to sessions: it drops by class, and says where something is missing.
 
-When there is no room, pieces of streams go first, then what is neither piece nor end, the ends
-last; the newest of a class before older ones, so that what was begun is kept whole.  A `Gap`
-event stands where the first of the missing events of a session would have stood.
+When room runs out, pieces of streams are turned away first, then what is neither piece nor end,
+the ends last, so that what was begun is kept whole.  A `Gap` event stands where the first of the
+missing events of a session would have stood.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ TICK_SECONDS = 60.0
 SESSIONS_WITH_GAPS = 10_000
 """Sessions whose missing events are listed; beyond it they are only counted."""
 
-EVICTED_AT_ONCE = 64
-"""The part of a full queue, one in so many, that is cleared in one go: looking for what can be
-dropped takes time, and who finds the queue full once will find it so again."""
+PARTS = (0.7, 0.9, 1.0)
+"""How full the queue may be for each class to be let in.  What is refused costs next to nothing,
+unlike looking through a queue for what could make room, and that is when time is short.  And of
+an exchange whose beginning was let in, there is still room for the end."""
 
 
 class EventWriter(Protocol):
@@ -69,14 +70,22 @@ class EventWriter(Protocol):
 
 
 class _Missing:
-    """What a session lacks from a place in the queue on."""
+    """What a session lacks from a place in the queue on.
 
-    __slots__ = ("after", "first", "kinds")
+    It holds no item: those may be large, and many sessions may lack one.
+    """
+
+    __slots__ = ("after", "kinds", "request_id", "timestamp")
 
     def __init__(self, after: int, first: Recordable) -> None:
-        self.after = after
-        self.first = first
         self.kinds: Counter[str] = Counter()
+        self.stand_before(after, first)
+
+    def stand_before(self, place: int, first: Recordable) -> None:
+        """Begin at a place, with an item that is missing there."""
+        self.after = place
+        self.request_id = first.request_id
+        self.timestamp = timestamp_of(first)
 
 
 class EventLane(Lane[R_], Generic[R_]):
@@ -103,57 +112,24 @@ class EventLane(Lane[R_], Generic[R_]):
         self._tick_seconds = tick_seconds
         self._next_tick = monotonic() + tick_seconds
         self._missing: dict[str, _Missing] = {}  # guarded by `_taking`
-        self._fruitless = -1, 0  # where an eviction found nothing: `_done` and class
+        self._room = [
+            (max(1, int(limits.max_count * part)), int(limits.max_bytes * part)) for part in PARTS
+        ]
+        # Up to here nobody has to ask for an item's class.
+        self._max_count, self._max_bytes = self._room[0]
         self._gaps: set[int] = set()  # `id`s of our own events in the batch at hand
 
     def _overflow(self, item: R_, size: int) -> bool:
-        wanted = class_of(item)
-        hopeless = self._closed or size > self._max_bytes
-        if not hopeless and self._fruitless < (self._done, wanted):
-            with self._taking:
-                count = self._evict(wanted, size)
-            if count:
-                self._refuse(count)
-                self._wake.set()  # the lane may have looked while the queue was taken apart
-            else:
-                self._fruitless = self._done, wanted
-            if self._has_room(size):
-                self._accept(item, size, self._accepted)
-                return True
+        """Take an item if its class may go further than the lowest one; tell if it was taken."""
+        count, total = self._room[class_of(item)]
+        waiting = self._accepted_bytes - self._done_bytes
+        if self.queued < count and waiting + size <= total and not self._closed:
+            self._accept(item, size)
+            return True
         with self._taking:
             self._note(item, self._accepted)
         self._refuse()
         return False
-
-    def _has_room(self, size: int) -> bool:
-        waiting = self._accepted_bytes - self._evicted_bytes - self._done_bytes
-        return self.queued < self._max_count and waiting + size <= self._max_bytes
-
-    def _evict(self, below: int, size: int) -> int:
-        """Take out the newest items of the lowest classes; return how many.
-
-        Args:
-            below: only classes under this one.
-            size: the bytes that are needed.
-        """
-        enough = max(1, self._max_count // EVICTED_AT_ONCE)
-        for rank in range(below):
-            kept: list[tuple[R_, int, int]] = []
-            count = freed = 0
-            while self._queue and (count < enough or freed < size):
-                entry = self._queue.pop()
-                if class_of(entry[0]) == rank:
-                    count += 1
-                    freed += entry[1]
-                    self._note(entry[0], entry[2])
-                else:
-                    kept.append(entry)
-            self._queue.extend(reversed(kept))
-            if count:
-                self._evicted += count
-                self._evicted_bytes += freed
-                return count
-        return 0
 
     def _note(self, item: Recordable, number: int) -> None:
         """Take down that a session lacks an item, whose place was before ``number``."""
@@ -163,7 +139,7 @@ class EventLane(Lane[R_], Generic[R_]):
                 return
             missing = self._missing[item.session_id] = _Missing(number, item)
         elif number < missing.after:
-            missing.after, missing.first = number, item
+            missing.stand_before(number, item)
         if isinstance(item, Gap):
             missing.kinds.update(item.dropped)
         else:
@@ -202,7 +178,7 @@ class EventLane(Lane[R_], Generic[R_]):
     def _wait_idle(self, wake: threading.Event) -> None:
         wake.wait(max(0.0, self._next_tick - self._monotonic()))
 
-    def _take(self) -> list[tuple[R_, int, int]]:
+    def _take(self) -> list[tuple[R_, int]]:
         if self._monotonic() >= self._next_tick:
             self._tick()
         return super()._take()
@@ -216,29 +192,33 @@ class EventLane(Lane[R_], Generic[R_]):
             logger.error("%s: upkeep failed: %s", self.name, summary(exc))  # noqa: TRY400
         self._next_tick = self._monotonic() + self._tick_seconds
 
-    def _items(self, taken: list[tuple[R_, int, int]]) -> list[R_]:
+    def _items(self, taken: list[tuple[R_, int]]) -> list[R_]:
         self._gaps.clear()
         if not self._missing:
             return super()._items(taken)
         items: list[Any] = []
         with self._taking:
-            for item, _, number in taken:
+            for number, (item, _) in enumerate(taken, self._done):
                 missing = self._missing.get(item.session_id)
                 if missing is not None and missing.after <= number:
                     del self._missing[item.session_id]
-                    items.append(self._gap(missing))
+                    items.append(self._gap(item.session_id, missing))
                 items.append(item)
             if not self._queue:
-                items += [self._gap(missing) for missing in self._missing.values()]
+                items += [self._gap(name, missing) for name, missing in self._missing.items()]
                 self._missing.clear()
         return items
 
-    def _gap(self, missing: _Missing) -> Gap:
-        first = missing.first
+    def _answer_flushes(self) -> None:
+        if self._flushes and self._missing and not self._queue and self.problem is None:
+            self._deliver([], self._items([]))  # who reads then is to know what is missing
+        super()._answer_flushes()
+
+    def _gap(self, session_id: str, missing: _Missing) -> Gap:
         gap = Gap(
-            session_id=first.session_id,
-            request_id=first.request_id,
-            timestamp=timestamp_of(first),
+            session_id=session_id,
+            request_id=missing.request_id,
+            timestamp=missing.timestamp,
             dropped=dict(missing.kinds),
         )
         self._gaps.add(id(gap))
@@ -252,7 +232,7 @@ class EventLane(Lane[R_], Generic[R_]):
     def _drop(self, items: list[R_], error: BaseException) -> None:
         with self._taking:
             for item in items:
-                self._note(item, self._passed)
+                self._note(item, self._done)
         lost = [item for item in items if id(item) not in self._gaps]
         if lost:
             super()._drop(lost, error)

@@ -103,7 +103,7 @@ class Lane(Generic[T_]):
         self._max_count, self._max_bytes = limits.max_count, limits.max_bytes
         self._at_once = limits.batch_size * getattr(writer, "batches_at_once", 1)
         self._closed = False
-        self._queue: deque[tuple[T_, int, int]] = deque()  # item, bytes, running number
+        self._queue: deque[tuple[T_, int]] = deque()  # item, bytes
         self._taking = threading.Lock()
         """Held by whoever takes items out of the queue."""
         self._flushes: deque[tuple[int, Future[None]]] = deque()
@@ -111,9 +111,7 @@ class Lane(Generic[T_]):
         self._stop = threading.Event()
         self._idle = False
         self._accepted = self._accepted_bytes = 0  # written by the offering thread
-        self._evicted = self._evicted_bytes = 0  # as above
         self._done = self._done_bytes = 0  # written by the lane's thread
-        self._passed = 0  # as above: below this number nothing waits
         self._lost = 0  # items dropped since the last success
         self._monotonic = monotonic
         self._full = Quiet(monotonic=monotonic)
@@ -127,12 +125,12 @@ class Lane(Generic[T_]):
     @property
     def queued(self) -> int:
         """Items accepted and neither written nor dropped yet."""
-        return self._accepted - self._evicted - self._done
+        return self._accepted - self._done
 
     @property
     def crowded(self) -> bool:
         """Whether more than half of the room is taken."""
-        return self.queued * 2 > self._max_count
+        return self.queued * 2 > self._limits.max_count
 
     @property
     def place(self) -> int:
@@ -141,19 +139,17 @@ class Lane(Generic[T_]):
 
     def has_passed(self, place: int) -> bool:
         """Tell whether nothing waits any more of what was accepted before a place."""
-        return self._passed >= place or not self.queued
+        return self._done >= place
 
     def offer(self, item: T_, size: int) -> bool:
         """Accept an item of about ``size`` bytes, or count it as dropped; never blocks."""
-        accepted = self._accepted
         if (
-            accepted - self._evicted - self._done >= self._max_count
-            or self._accepted_bytes + size - self._evicted_bytes - self._done_bytes
-            > self._max_bytes
+            self._accepted - self._done >= self._max_count
+            or self._accepted_bytes + size - self._done_bytes > self._max_bytes
             or self._closed
         ):
             return self._overflow(item, size)
-        self._accept(item, size, accepted)
+        self._accept(item, size)
         return True
 
     def flush(self) -> Future[None]:
@@ -183,9 +179,9 @@ class Lane(Generic[T_]):
             logger.error("%s: still busy at shutdown, dropping %d %s", self.name, count, self.what)
             self._telemetry.emit(Dropped(self.name, "shutdown", count))
 
-    def _accept(self, item: T_, size: int, number: int) -> None:
-        self._queue.append((item, size, number))
-        self._accepted = number + 1
+    def _accept(self, item: T_, size: int) -> None:
+        self._queue.append((item, size))
+        self._accepted += 1
         self._accepted_bytes += size
         if self._idle or len(self._queue) == self._limits.batch_size:
             self._idle = False
@@ -197,13 +193,13 @@ class Lane(Generic[T_]):
         self._refuse()
         return False
 
-    def _refuse(self, count: int = 1) -> None:
-        """Count items as dropped at the entrance."""
+    def _refuse(self) -> None:
+        """Count an item as dropped at the entrance."""
         if self._closed:
-            self._telemetry.emit(Dropped(self.name, "shutdown", count))
+            self._telemetry.emit(Dropped(self.name, "shutdown", 1))
             return
-        self._telemetry.emit(Dropped(self.name, "queue_full", count))
-        if total := self._full.count(count):
+        self._telemetry.emit(Dropped(self.name, "queue_full", 1))
+        if total := self._full.count():
             self._tell_full(total)
 
     def _tell_full(self, count: int) -> None:
@@ -250,8 +246,8 @@ class Lane(Generic[T_]):
         """Wait for work while there is none."""
         wake.wait()
 
-    def _take(self) -> list[tuple[T_, int, int]]:
-        taken: list[tuple[T_, int, int]] = []
+    def _take(self) -> list[tuple[T_, int]]:
+        taken: list[tuple[T_, int]] = []
         size = 0
         with self._taking:
             queue = self._queue
@@ -263,11 +259,11 @@ class Lane(Generic[T_]):
                     break
         return taken
 
-    def _items(self, taken: list[tuple[T_, int, int]]) -> list[T_]:
+    def _items(self, taken: list[tuple[T_, int]]) -> list[T_]:
         """Return what to write for what was taken."""
-        return [item for item, _, _ in taken]
+        return [item for item, _ in taken]
 
-    def _deliver(self, taken: list[tuple[T_, int, int]], rest: list[T_]) -> None:
+    def _deliver(self, taken: list[tuple[T_, int]], rest: list[T_]) -> None:
         """Write a batch, with pauses and new attempts while that fails; then forget it."""
         pauses = self._limits.pauses
         for attempt in range(len(pauses) + 1):
@@ -284,9 +280,8 @@ class Lane(Generic[T_]):
                 break
             self._stop.wait(pauses[attempt])
         if taken:
-            self._done_bytes += sum(size for _, size, _ in taken)
+            self._done_bytes += sum(size for _, size in taken)
             self._done += len(taken)
-            self._passed = taken[-1][2] + 1
 
     def _attempt(self, batch: list[T_]) -> tuple[list[T_], BaseException | None]:
         """Write a batch; return what is to be tried again, and why.
@@ -359,7 +354,7 @@ class Lane(Generic[T_]):
             return
         with self._taking:
             empty = not self._queue
-        while asked and (empty or self._flushes[0][0] <= self._passed):
+        while asked and (empty or self._flushes[0][0] <= self._done):
             self._flush_writer()
             _resolve(self._flushes.popleft()[1])
             asked -= 1

@@ -38,9 +38,9 @@ class Prepared:
 class PreparedLane(Lane[Any]):
     """A lane of `Prepared` exchanges to a writer of exchanges."""
 
-    def _items(self, taken: list[tuple[Prepared, int, int]]) -> list[Exchange]:
+    def _items(self, taken: list[tuple[Prepared, int]]) -> list[Exchange]:
         """Return what to write; exchanges of which that is nothing are counted as dropped."""
-        made = [prepared.get() for prepared, _, _ in taken]
+        made = [prepared.get() for prepared, _ in taken]
         items = [exchange for exchange in made if exchange is not None]
         if len(items) < len(made):
             self._telemetry.emit(Dropped(self.name, "error", len(made) - len(items)))

@@ -94,7 +94,7 @@ def seen(config: SessionRecording) -> dict[str, Any]:
     return {
         "writers": [(entry.type, entry.config) for entry in entries(config)],
         "limits": limits,
-        "room": process._lane._max_count,
+        "room": process._lane._limits.max_count,
         "chunks": process.wants_chunks,
         "content": options_of(config),
         "cleaned": personal and personal.text("jane@example.com abc"),
