@@ -32,6 +32,8 @@ CLOSE_SECONDS = 15.0
 KEPT_BYTES = 64 * 1024 * 1024
 """Bytes of what was sent and is not settled yet, kept to be sent again if the process dies."""
 KEPT_COUNT = 50_000
+PARTS_AT_ONCE = 512
+"""Buffers that go into one call; the system takes up to 1,024."""
 ATTEMPTS = 3
 """How often the process may die over the same items before they are given up."""
 
@@ -71,6 +73,18 @@ class _Child:
         self.socket.close()
 
 
+class _Sent:
+    """A batch that was sent and is not settled."""
+
+    __slots__ = ("end", "items", "size")
+
+    def __init__(self, items: list[Recordable], end: int) -> None:
+        self.items = items
+        self.end = end
+        """The number of the item after its last one."""
+        self.size = sum(map(size_of, items))
+
+
 class Link:
     """The writer of the queue's lane: its methods belong to that thread, or say otherwise.
 
@@ -93,8 +107,8 @@ class Link:
         self._hearing: threading.Thread | None = None
         self._lock = threading.Lock()
         """Guards what both threads change: that which is kept, and the flushes."""
-        self._kept: deque[Recordable] = deque()
-        self._kept_bytes = 0
+        self._kept: deque[_Sent] = deque()
+        self._kept_bytes = self._kept_count = 0
         self._number = 0  # of the next item
         self._forgotten: deque[Recordable] = deque(maxlen=KEPT_COUNT)
         self._settled = 0
@@ -118,11 +132,10 @@ class Link:
     def write(self, batch: Sequence[Recordable]) -> None:
         """Send items; raises `OSError` where the process is dead and no other can be started."""
         self._revive()
-        frames = self._follow_frame() + wire.item_frames(batch)
+        frames = [self._follow_frame(), *wire.item_frames(batch)]
         with self._lock:
-            for item in batch:
-                self._keep(item)
             self._number += len(batch)
+            self._keep(_Sent(list(batch), self._number))
         self._send(frames)
 
     def flush(self) -> None:
@@ -131,7 +144,7 @@ class Link:
         with self._lock:
             self._flush += 1
             self._flushes[self._flush] = Future()
-        self._send(wire.flush_frame(self._flush))
+        self._send([wire.flush_frame(self._flush)])
 
     def tick(self, now: float) -> None:
         """See that the process lives, as long as it has something to do."""
@@ -158,8 +171,8 @@ class Link:
             child.end(CLOSE_SECONDS)
         with self._lock:
             if self._kept:
-                self._telemetry.emit(Dropped(NAME, "shutdown", len(self._kept)))
-                self._kept.clear()
+                self._telemetry.emit(Dropped(NAME, "shutdown", self._kept_count))
+                self._keep_nothing()
             self._answer_flushes(self._flush)
 
     def answered(self) -> Future[None]:
@@ -191,7 +204,7 @@ class Link:
 
     def _begin(self, child: _Child) -> None:
         """Give a new process its settings and wait until its writers are open."""
-        first = self._number - len(self._kept)
+        first = self._number - self._kept_count
         settings = wire.Settings(self._config, first, self._secret, self._idle_seconds)
         child.socket.settimeout(START_SECONDS)
         try:
@@ -230,22 +243,33 @@ class Link:
         self._following = wanted
         return wire.follow_frame(wanted)
 
-    def _send(self, frames: bytes) -> None:
+    def _send(self, parts: list[bytes]) -> None:
         child = self._child
         if child is None:
             return
         try:
-            child.socket.sendall(frames)
+            send_parts(child.socket, parts)
         except OSError:
             child.dead = True  # what it did not get is kept
 
-    def _keep(self, item: Recordable) -> None:
-        self._kept.append(item)
-        self._kept_bytes += size_of(item)
-        while self._kept_bytes > KEPT_BYTES or len(self._kept) > KEPT_COUNT:
-            oldest = self._kept.popleft()
-            self._kept_bytes -= size_of(oldest)
-            self._forgotten.append(oldest)
+    def _keep(self, sent: _Sent) -> None:
+        self._kept.append(sent)
+        self._kept_bytes += sent.size
+        self._kept_count += len(sent.items)
+        while self._kept_bytes > KEPT_BYTES or self._kept_count > KEPT_COUNT:
+            oldest = self._kept[0]
+            item = oldest.items.pop(0)
+            size = size_of(item)
+            oldest.size -= size
+            self._kept_bytes -= size
+            self._kept_count -= 1
+            self._forgotten.append(item)
+            if not oldest.items:
+                self._kept.popleft()
+
+    def _keep_nothing(self) -> None:
+        self._kept.clear()
+        self._kept_bytes = self._kept_count = 0
 
     def _revive(self) -> None:
         """Replace a dead process and send it what is not settled; raises `OSError`."""
@@ -259,10 +283,11 @@ class Link:
         except (StartError, ConfigError) as error:
             raise OSError(str(error)) from error
         with self._lock:
-            again, flushes = list(self._kept), list(self._flushes)
-        self._send(self._follow_frame() + wire.item_frames(again))
+            again = [item for sent in self._kept for item in sent.items]
+            flushes = list(self._flushes)
+        self._send([self._follow_frame(), *wire.item_frames(again)])
         for number in flushes:
-            self._send(wire.flush_frame(number))
+            self._send([wire.flush_frame(number)])
 
     def _bury(self, child: _Child) -> None:
         """Take leave of a process that died, and find out what is lost with it."""
@@ -273,10 +298,12 @@ class Link:
         self._deaths += 1
         with self._lock:
             lost = self._given_up()
-            # Their gaps are sent, and kept, before what is sent again.
-            for gap in reversed(list(_gaps(lost))):
-                self._kept.appendleft(gap)
-                self._kept_bytes += size_of(gap)
+            if lost:
+                # Their gaps are sent, and kept, before what is sent again.
+                gaps = _Sent(list(_gaps(lost)), self._number - self._kept_count)
+                self._kept.appendleft(gaps)
+                self._kept_bytes += gaps.size
+                self._kept_count += len(gaps.items)
         logger.error(
             "the recorder process died (exit code %s) and is started again; %d items are lost",
             child.process.returncode,
@@ -291,9 +318,8 @@ class Link:
         taken = list(self._forgotten)
         self._forgotten.clear()
         if self._deaths >= ATTEMPTS:
-            taken += self._kept
-            self._kept.clear()
-            self._kept_bytes = 0
+            taken += (item for sent in self._kept for item in sent.items)
+            self._keep_nothing()
         lost = [item for item in taken if not isinstance(item, Gap)]
         if lost:
             self._telemetry.emit(Dropped(NAME, "crash", len(lost)))
@@ -329,9 +355,11 @@ class Link:
         if number > self._settled:
             self._settled = number
             self._deaths = 0
-        first = self._number - len(self._kept)
-        for _ in range(min(number - first, len(self._kept))):
-            self._kept_bytes -= size_of(self._kept.popleft())
+        first = self._number - self._kept_count
+        while self._kept and self._kept[0].end <= number:
+            sent = self._kept.popleft()
+            self._kept_bytes -= sent.size
+            self._kept_count -= len(sent.items)
         if number >= first:
             self._forgotten.clear()
 
@@ -339,6 +367,19 @@ class Link:
         for asked in [asked for asked in self._flushes if asked <= number]:
             with suppress(InvalidStateError):
                 self._flushes.pop(asked).set_result(None)
+
+
+def send_parts(connection: socket.socket, parts: Sequence[bytes]) -> None:
+    """Send all parts as one stream, without putting them together first."""
+    left = [memoryview(part) for part in parts if part]
+    at = 0
+    while at < len(left):
+        sent = connection.sendmsg(left[at : at + PARTS_AT_ONCE])
+        while at < len(left) and sent >= len(left[at]):
+            sent -= len(left[at])
+            at += 1
+        if sent:
+            left[at] = left[at][sent:]
 
 
 def _gaps(lost: Sequence[Recordable]) -> Iterator[Gap]:

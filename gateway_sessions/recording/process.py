@@ -18,9 +18,9 @@ from gateway_sessions.telemetry import Telemetry
 
 MAX_BYTES = 64 * 1024 * 1024
 """Bytes that may wait to be sent; a request with a long history has a tenth of a megabyte."""
-BATCH = 256
+BATCH = 512
 """Items sent at once."""
-BATCH_SECONDS = 0.02
+BATCH_SECONDS = 0.05
 """How long the first of them waits for company: each batch wakes a thread, which then takes
 Python's lock from the requests."""
 TICK_SECONDS = 1.0

@@ -20,11 +20,12 @@ import time
 from collections import deque
 from concurrent.futures import Future
 
+import msgspec
+
 from gateway_sessions.analysis.scribe import Scribe, ScribeOptions
 from gateway_sessions.config.prices_file import read_prices
 from gateway_sessions.config.recording import SessionRecording
 from gateway_sessions.errors import ConfigError, GatewaySessionsError
-from gateway_sessions.milestones import Milestone
 from gateway_sessions.prices import Prices
 from gateway_sessions.recording import wire
 from gateway_sessions.recording.apart import set_apart
@@ -74,17 +75,22 @@ class Intake:
     def serve(self, incoming: wire.Incoming, first: int) -> None:
         """Take in everything until the input ends."""
         number = self._settled = first
+        body = b""
         for kind, content in wire.read_frames(incoming):
-            if kind == wire.MARK:
+            if kind == wire.MILESTONES:
+                number += self._take_milestones(content, body)
+                body = b""
+            elif kind == wire.BODY:
+                body = content
+            elif kind == wire.EVENT:
+                number += 1
+                self._take_event(content)
+            elif kind == wire.MARK:
                 self._mark(number)
             elif kind == wire.FLUSH:
                 self._flush(*wire.NUMBER.unpack(content))
             elif kind == wire.FOLLOW:
                 self._recorder.on_event = self._reporter.followed if content else None
-            else:
-                self._wait_for_room()
-                self._take(kind, content)
-                number += 1
 
     def end(self) -> None:
         """Complete all sessions and write down what is left."""
@@ -121,17 +127,32 @@ class Intake:
             time.sleep(PAUSE_SECONDS)
             self._patience -= time.monotonic() - began
 
-    def _take(self, kind: bytes, content: bytes) -> None:
+    def _take_milestones(self, content: bytes, body: bytes) -> int:
+        """Record what comes of milestones; return how many they are."""
+        milestones = wire.read_milestones(content, body)
+        for milestone in milestones:
+            self._wait_for_room()
+            if isinstance(milestone, msgspec.DecodeError):
+                self._unreadable(milestone)
+                continue
+            try:
+                for event in self._scribe.take(milestone):
+                    self._recorder.record_event(event)
+            except Exception as error:  # noqa: BLE001 - it must not end all recording
+                self._unreadable(error)
+        return len(milestones)
+
+    def _take_event(self, content: bytes) -> None:
+        self._wait_for_room()
         try:
-            item = wire.read_item(kind, content)
-            events = self._scribe.take(item) if isinstance(item, Milestone) else [item]
-            for event in events:
-                self._recorder.record_event(event)
-        except Exception:
-            # One exchange that we can not read must not end the recording of all others.
-            self._telemetry.emit(Dropped(NAME, "error", 1))
-            if count := self._quiet.count():
-                logger.exception("could not record %d items", count)
+            self._recorder.record_event(wire.read_event(content))
+        except Exception as error:  # noqa: BLE001 - as above
+            self._unreadable(error)
+
+    def _unreadable(self, error: Exception) -> None:
+        self._telemetry.emit(Dropped(NAME, "error", 1))
+        if count := self._quiet.count():
+            logger.error("could not record %d items", count, exc_info=error)
 
     def _mark(self, number: int) -> None:
         if len(self._marks) >= MARKS:

@@ -1,34 +1,40 @@
 """What gateway and recorder process say to each other over their socket.
 
 To the recorder go frames: a head of kind and length, then the content.  The first one holds the
-settings.  Milestones are MessagePack, since their bodies are bytes; events are JSON, since parts
-of them are JSON already.  Back come `Report` values, each as JSON behind its length.
+settings.  Milestones are MessagePack, since their bodies are bytes, as many in a frame as follow
+each other: one call encodes all of them.  Events are JSON, since parts of them are JSON already.
+Large bodies go in frames of their own, from where they are, so that nobody copies them.  Back
+come `Report` values, each as JSON behind its length.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from io import BufferedReader
-from typing import IO
+from typing import IO, TypeVar
 
 import msgspec
 
 from gateway_sessions.config.recording import SessionRecording
 from gateway_sessions.events import AnyEvent
-from gateway_sessions.milestones import AnyMilestone, Milestone
+from gateway_sessions.milestones import AnyMilestone, Arrived, Finished, Milestone
 from gateway_sessions.recording.following import Passing
 from gateway_sessions.recording.jsontext import encodable, json_line
 from gateway_sessions.recording.recordable import Recordable
 
 HEAD = struct.Struct("!cI")
-SETTINGS, MILESTONE, EVENT, MARK, FLUSH, FOLLOW = b"S", b"M", b"E", b"B", b"F", b"W"
-"""Kinds of frames.  `MARK` ends a batch, and that it is settled will be reported; `FLUSH` holds a
-number, which the report of its completion gives back; `FOLLOW` asks for events to come back,
-or with empty content for none."""
+SETTINGS, MILESTONES, BODY, EVENT, MARK, FLUSH, FOLLOW = b"S", b"M", b"D", b"E", b"B", b"F", b"W"
+"""Kinds of frames.  `BODY` holds that of the only milestone of the next frame; `MARK` ends a batch,
+and that it is settled will be reported; `FLUSH` holds a number, which the report of its completion
+gives back; `FOLLOW` asks for events to come back, or with empty content for none."""
 LENGTH = struct.Struct("!I")
 NUMBER = struct.Struct("!Q")
 
+LARGE_BYTES = 16 * 1024
+"""A body from which on a frame of its own is cheaper than a copy."""
+
+M_ = TypeVar("M_", bound=Milestone)
 
 Incoming = IO[bytes] | BufferedReader
 """Reads as many bytes as are asked for, unless the end comes first."""
@@ -81,7 +87,9 @@ class Report(msgspec.Struct, omit_defaults=True):
 
 _pack = msgspec.msgpack.Encoder().encode
 _json = msgspec.json.Encoder().encode
-_unpack_milestone: msgspec.msgpack.Decoder[AnyMilestone] = msgspec.msgpack.Decoder(AnyMilestone)
+_unpack_one: msgspec.msgpack.Decoder[AnyMilestone] = msgspec.msgpack.Decoder(AnyMilestone)
+_split = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_unpack: msgspec.msgpack.Decoder[list[AnyMilestone]] = msgspec.msgpack.Decoder(list[AnyMilestone])
 _read_event: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _read_settings = msgspec.msgpack.Decoder(Settings)
 _read_report = msgspec.json.Decoder(Report)
@@ -98,28 +106,86 @@ def read_settings(incoming: Incoming) -> Settings | None:
     return None if frame is None else _read_settings.decode(frame[1])
 
 
-def item_frames(items: Iterable[Recordable]) -> bytes:
-    """Return a batch as frames, one per item and a mark at the end."""
+def item_frames(items: Iterable[Recordable]) -> list[bytes]:
+    """Return a batch as frames, in parts that are to be sent one after the other."""
     parts: list[bytes] = []
+    together: list[Milestone] = []
     for item in items:
-        kind, content = _content(item)
-        parts += (HEAD.pack(kind, len(content)), content)
+        large = b""
+        if isinstance(item, Milestone):
+            large = _large_body(item)
+            if not large:
+                together.append(item)
+                continue
+        _add(parts, MILESTONES, _packed(together))
+        together.clear()
+        if isinstance(item, Milestone):
+            _add(parts, BODY, large)
+            _add(parts, MILESTONES, _packed([_with_body(item, b"")]))
+        else:
+            _add(parts, EVENT, json_line(item))
+    _add(parts, MILESTONES, _packed(together))
     parts.append(HEAD.pack(MARK, 0))
-    return b"".join(parts)
+    return parts
 
 
-def _content(item: Recordable) -> tuple[bytes, bytes]:
-    if not isinstance(item, Milestone):
-        return EVENT, json_line(item)
+def _add(parts: list[bytes], kind: bytes, content: bytes) -> None:
+    if content:
+        parts += (HEAD.pack(kind, len(content)), content)
+
+
+def _packed(milestones: Sequence[Milestone]) -> bytes:
+    if not milestones:
+        return b""
     try:
-        return MILESTONE, _pack(item)
+        return _pack(milestones)
     except UnicodeEncodeError:  # half a character, in a header that is not UTF-8
-        return MILESTONE, _pack(encodable(msgspec.to_builtins(item, builtin_types=(bytes,))))
+        return _pack(encodable(msgspec.to_builtins(milestones, builtin_types=(bytes,))))
 
 
-def read_item(kind: bytes, content: bytes) -> AnyMilestone | AnyEvent:
-    """Return the item of a frame; raises `msgspec.DecodeError`."""
-    return _unpack_milestone.decode(content) if kind == MILESTONE else _read_event.decode(content)
+def _large_body(item: Milestone) -> bytes:
+    """Return the body of a milestone if it is worth a frame of its own."""
+    if isinstance(item, Arrived):
+        body = item.request.body
+    else:
+        body = item.response.body if isinstance(item, Finished) else b""
+    return body if len(body) >= LARGE_BYTES else b""
+
+
+def _with_body(item: M_, body: bytes) -> M_:
+    replace = msgspec.structs.replace
+    if isinstance(item, Arrived):
+        return replace(item, request=replace(item.request, body=body))
+    if isinstance(item, Finished):
+        return replace(item, response=replace(item.response, body=body))
+    return item
+
+
+def read_milestones(
+    content: bytes, body: bytes = b""
+) -> list[AnyMilestone] | list[AnyMilestone | msgspec.DecodeError]:
+    """Return the milestones of a frame, the only one with the ``body`` that came before it.
+
+    An error stands for one that can not be read: what a plug-in put into an exchange may be of
+    any type.  Raises `msgspec.DecodeError` where the frame as a whole is none.
+    """
+    try:
+        milestones = _unpack.decode(content)
+    except msgspec.DecodeError:
+        return [_unpacked(raw) for raw in _split.decode(content)]
+    return [_with_body(one, body) for one in milestones] if body else milestones
+
+
+def _unpacked(raw: msgspec.Raw) -> AnyMilestone | msgspec.DecodeError:
+    try:
+        return _unpack_one.decode(raw)
+    except msgspec.DecodeError as error:
+        return error
+
+
+def read_event(content: bytes) -> AnyEvent:
+    """Return the event of a frame; raises `msgspec.DecodeError`."""
+    return _read_event.decode(content)
 
 
 def flush_frame(number: int) -> bytes:

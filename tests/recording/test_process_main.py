@@ -41,8 +41,8 @@ class Inside:
         self.intake = Intake(scribe, self.recorder, self.reporter, self.telemetry)
 
     def serve(self, *batches: Sequence[Recordable], more: bytes = b"", first: int = 0) -> None:
-        frames = b"".join(map(wire.item_frames, batches)) + more
-        self.intake.serve(io.BytesIO(frames), first)
+        parts = [part for batch in batches for part in wire.item_frames(batch)]
+        self.intake.serve(io.BytesIO(b"".join(parts) + more), first)
 
     async def close(self) -> None:
         await self.recorder.shutdown()
@@ -102,12 +102,13 @@ async def test_a_writer_that_does_not_move_is_not_waited_for_twice(
 
 async def test_what_can_not_be_read_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
     inside = Inside()
-    bad = wire.HEAD.pack(wire.MILESTONE, 1) + b"\xc1"
-    inside.serve([ended(1)], more=bad + wire.item_frames([ended(2)]))
+    odd = msgspec.structs.replace(arrived(3), model=7)
+    bad = wire.HEAD.pack(wire.EVENT, 1) + b"{"
+    inside.serve([ended(1), odd], more=bad + b"".join(wire.item_frames([ended(2)])))
     await inside.recorder.flush()
     assert inside.writer.ids == ["req_1", "req_2"]
-    assert inside.intake.follow()[0] == 3
-    assert inside.ledger.dropped == {("recorder", "error"): 1}
+    assert inside.intake.follow()[0] == 4
+    assert inside.ledger.dropped == {("recorder", "error"): 2}
     assert "could not record 1 items" in caplog.text
     await inside.close()
 

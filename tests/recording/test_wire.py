@@ -14,16 +14,59 @@ from gateway_sessions.recording.recordable import Recordable
 from tests.recording.recordings import arrived, asked, chunk, ended, finished
 
 
+def sent(*items: Recordable) -> bytes:
+    return b"".join(wire.item_frames(items))
+
+
 def through(*items: Recordable) -> list[object]:
     """Return what arrives of a batch."""
-    *frames, (last, nothing) = wire.read_frames(io.BytesIO(wire.item_frames(items)))
+    *frames, (last, nothing) = wire.read_frames(io.BytesIO(sent(*items)))
     assert (last, nothing) == (wire.MARK, b"")
-    return [wire.read_item(kind, content) for kind, content in frames]
+    found: list[object] = []
+    body = b""
+    for kind, content in frames:
+        if kind == wire.BODY:
+            body = content
+            continue
+        if kind == wire.EVENT:
+            found.append(wire.read_event(content))
+        else:
+            found += wire.read_milestones(content, body)
+        body = b""
+    return found
 
 
 def test_items_arrive_as_they_were_sent() -> None:
-    sent: list[Recordable] = [arrived(1), finished(1, error="client_closed"), chunk(2), ended(3)]
-    assert through(*sent) == sent
+    items: list[Recordable] = [arrived(1), finished(1, error="client_closed"), chunk(2), ended(3)]
+    assert through(*items) == items
+    assert through(*items, *items) == items + items
+
+
+def test_milestones_in_a_row_share_a_frame() -> None:
+    frames = wire.read_frames(io.BytesIO(sent(arrived(1), finished(1), ended(2), arrived(3))))
+    assert [kind for kind, _ in frames] == [
+        wire.MILESTONES, wire.EVENT, wire.MILESTONES, wire.MARK,
+    ]  # fmt: skip
+
+
+def test_large_bodies_are_not_copied() -> None:
+    body = b"x" * wire.LARGE_BYTES
+    answer = finished(1)
+    large = msgspec.structs.replace(
+        answer, response=msgspec.structs.replace(answer.response, body=body)
+    )
+    items: list[Recordable] = [arrived(0), arrived(1, body=body), large, finished(2)]
+    parts = wire.item_frames(items)
+    assert sum(part is body for part in parts) == 2
+    assert max(len(part) for part in parts if part is not body) < len(body)
+    assert through(*items) == items
+
+
+def test_what_can_not_be_read_of_a_frame_fails_alone() -> None:
+    odd = msgspec.structs.replace(arrived(2), model=7)
+    first, bad, last = through(arrived(1), odd, finished(3))
+    assert (first, last) == (arrived(1), finished(3))
+    assert isinstance(bad, msgspec.DecodeError)
 
 
 def test_json_within_events_stays_as_it_is() -> None:
@@ -41,7 +84,7 @@ def test_half_a_character_in_a_header_costs_the_character_only() -> None:
 
 
 def test_a_cut_off_end_is_no_frame() -> None:
-    data = wire.item_frames([ended(1), ended(2)])
+    data = sent(ended(1), ended(2))
     whole = len(list(wire.read_frames(io.BytesIO(data))))
     counts = [len(list(wire.read_frames(io.BytesIO(data[:cut])))) for cut in range(len(data))]
     assert counts == sorted(counts)
@@ -77,6 +120,6 @@ def test_flushes_have_numbers() -> None:
 
 
 def test_garbage_is_refused() -> None:
-    for kind in (wire.MILESTONE, wire.EVENT):
+    for read in (wire.read_milestones, wire.read_event):
         with pytest.raises(msgspec.DecodeError):
-            wire.read_item(kind, b"\xc1{")
+            read(b"\xc1{")
