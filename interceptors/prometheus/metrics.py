@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
@@ -21,27 +20,28 @@ from gateway_sessions import (
     IndexFellBack,
     InterceptorFailed,
     RateLimited,
-    Response,
     SessionEnded,
     SessionStarted,
-    SessionTag,
     Unpriced,
     Written,
 )
-from interceptors.prometheus.series import Counter, Histogram, Known, Labels, gauge
+from interceptors.prometheus.exchanges import Exchanges, Finished, finished
+from interceptors.prometheus.series import (
+    Counter,
+    Example,
+    Histogram,
+    Known,
+    Labels,
+    Rate,
+    gauge,
+)
 
 PREFIX = "gateway_sessions_"
 
-MODELS = 50
-"""Models that get a label of their own; with the labels beside it still under 1,000 series."""
-PROVIDERS = 20
 NAMES = 50
 """Header names of rejected session ids."""
-BATCH = 64
+BATCH = 128
 """Events that are counted at once: half a millisecond of work."""
-SESSIONS_WITH_COST = 10_000
-"""Sessions whose running cost is kept until they end; beyond it the oldest count as ended."""
-
 MICRO_SECONDS = (5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 5e-3, 2e-2, 0.1)
 LATENCY_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 MESSAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -51,61 +51,6 @@ OTEL_TOKENS = tuple(4**power for power in range(14))
 """As the OpenTelemetry conventions for generative AI give them."""
 
 _OTEL = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
-
-
-class Rate:
-    """Events of the last 60 seconds."""
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._counts = [0] * 60
-        self._second = int(monotonic())
-
-    def count(self) -> None:
-        """Count one event now."""
-        self._advance()
-        self._counts[self._second % 60] += 1
-
-    def per_minute(self) -> int:
-        """Return the events of the last 60 seconds."""
-        self._advance()
-        return sum(self._counts)
-
-    def _advance(self) -> None:
-        now = int(self._monotonic())
-        for second in range(max(self._second + 1, now - 59), now + 1):
-            self._counts[second % 60] = 0
-        self._second = now
-
-
-class _Finished(NamedTuple):
-    """What counts of an exchange: not its bodies, which others may let go."""
-
-    request_id: str
-    dialect: str
-    provider: str
-    model: str
-    session: SessionTag | None
-    message_count: int
-    new_messages: int
-    overhead: float | None
-    at: float
-    response: Response
-
-
-def _finished(exchange: Exchange, response: Response) -> _Finished:
-    return _Finished(
-        exchange.request_id,
-        exchange.dialect,
-        exchange.provider,
-        exchange.model,
-        exchange.session,
-        exchange.message_count,
-        exchange.new_messages,
-        exchange.timings.get("overhead"),
-        exchange.started_at + response.duration_ms / 1000,
-        msgspec.structs.replace(response, headers=(), body=b"", raw_stream=b""),
-    )
 
 
 class Metrics(Collector):
@@ -124,13 +69,15 @@ class Metrics(Collector):
         self._noted: deque[tuple[Callable[[Any], None], Any]] = deque()
         self._version = version
         self._stats: Callable[[], dict[str, Any]] = dict
+        self._clock = clock
         self._started = clock()
-        self._rate = Rate(monotonic)
-        self._longest = 0
-        self._models, self._providers, self._names = Known(MODELS), Known(PROVIDERS), Known(NAMES)
-        self._costs: OrderedDict[str, float] = OrderedDict()
+        self._monotonic = monotonic
+        self._rate = Rate(monotonic())
+        self._names = Known(NAMES)
         self._make_counters()
         self._make_histograms()
+        self._exchanges = Exchanges(self)
+        self._detection, self._hash = self.detection.cell(), self.hash.cell()
 
     def _make_counters(self) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -218,7 +165,7 @@ class Metrics(Collector):
         self._started = context.stats().get("started_at", self._started)
         listen = context.telemetry.listen
         listen(SessionStarted, self._noting(self._session_started))
-        listen(SessionEnded, self._noting(self._session_ended))
+        listen(SessionEnded, lambda e: self._note(self._session_ended, (e, self._clock())))
         listen(Detected, self._noting(self._detected))
         listen(Unpriced, self._noting(self._count_unpriced))
         listen(RateLimited, self._noting(lambda e: self.limited.add((e.limit,))))
@@ -239,8 +186,8 @@ class Metrics(Collector):
     def exchange(self, exchange: Exchange) -> None:
         """Count a finished exchange."""
         if exchange.response is not None and not exchange.counts_tokens:
-            self._rate.count()
-            self._note(self._count_exchange, _finished(exchange, exchange.response))
+            now = self._monotonic()
+            self._note(self._count_exchange, finished(exchange, exchange.response, now))
 
     def _noting(self, count: Callable[[Any], None]) -> Callable[[Any], None]:
         return partial(self._note, count)
@@ -257,68 +204,31 @@ class Metrics(Collector):
             count, event = noted.popleft()
             count(event)
 
-    def _count_exchange(self, exchange: _Finished) -> None:
-        tag, response, at = exchange.session, exchange.response, exchange.at
-        failed = response.error is not None or response.status >= 400
-        if response.error is not None and response.status < 400:
-            status_class = "aborted"
-        else:
-            status_class = f"{response.status // 100}xx"
-        exemplar = {"request_id": exchange.request_id}
-        if tag is not None:
-            exemplar["session_id"] = tag.session_id
-            self._count_messages(exchange, tag.relation, failed)
-        self.requests.add((exchange.dialect, status_class, tag.source if tag else "none"))
-        seconds = response.duration_ms / 1000
-        self.upstream.observe(seconds, (), exemplar, at)
-        self.first_byte.observe(response.time_to_first_byte_ms / 1000, (), exemplar, at)
-        if exchange.overhead is not None:
-            self.overhead.observe(exchange.overhead)
-        # A failed request proves nothing: anybody can make up model names.
-        model = self._models.label(response.model or exchange.model, admit=not failed)
-        call = ("chat", self._providers.label(exchange.provider), model)
-        error_type = (response.error or str(response.status)) if failed else ""
-        self.operation.observe(seconds, (*call, error_type), exemplar, at)
-        usage = response.usage
-        if usage is not None:
-            self.tokens.add(("input", model), usage.input_tokens)
-            self.tokens.add(("output", model), usage.output_tokens)
-            self.usage.observe(usage.input_tokens, (*call, "input"), exemplar, at)
-            self.usage.observe(usage.output_tokens, (*call, "output"), exemplar, at)
-        if response.cost_usd is not None:
-            self.cost.add((model,), response.cost_usd)
-            if tag is not None:
-                self._count_cost(tag.session_id, response.cost_usd)
-
-    def _count_messages(self, exchange: _Finished, relation: str, failed: bool) -> None:
-        replies = 0 if failed or relation in {"retry", "regenerate"} else 1
-        self.messages.add((), exchange.new_messages + replies)
-        self._longest = max(self._longest, exchange.message_count + (not failed))
-
-    def _count_cost(self, session_id: str, cost: float) -> None:
-        self._costs[session_id] = self._costs.get(session_id, 0.0) + cost
-        if len(self._costs) > SESSIONS_WITH_COST:
-            self.session_cost.observe(self._costs.popitem(last=False)[1])
+    def _count_exchange(self, one: Finished) -> None:
+        self._rate.count(one.now)
+        self._exchanges.count(one)
 
     def _session_started(self, event: SessionStarted) -> None:
         self.started.add((event.reason,))
 
-    def _session_ended(self, event: SessionEnded) -> None:
+    def _session_ended(self, ended: tuple[SessionEnded, float]) -> None:
+        event, at = ended
         self.ended.add((event.reason,))
-        self.length.observe(event.messages, exemplar={"session_id": event.session_id})
-        cost = self._costs.pop(event.session_id, None)
+        example = Example("", event.session_id, at)
+        self.length.observe(event.messages, (), example)
+        cost = self._exchanges.session_cost(event.session_id)
         if cost is not None:
-            self.session_cost.observe(cost, exemplar={"session_id": event.session_id})
+            self.session_cost.observe(cost, (), example)
 
     def _detected(self, event: Detected) -> None:
         self.relations.add((event.relation,))
-        self.detection.observe(event.seconds)
-        self.hash.observe(event.hash_seconds)
+        self._detection.observe(event.seconds)
+        self._hash.observe(event.hash_seconds)
         if event.ambiguous:
             self.ambiguous.add()
 
     def _count_unpriced(self, event: Unpriced) -> None:
-        self.unpriced.add((self._models.label(event.model),))
+        self.unpriced.add((self._exchanges.models.label(event.model),))
 
     def _batch_written(self, event: Written) -> None:
         self.written.add((event.interceptor,), event.count)
@@ -351,7 +261,7 @@ class Metrics(Collector):
         }
         recording: dict[str, int] = stats.get("recording", {})
         queued |= {(name,): float(count) for name, count in recording.items()}
-        rate = float(self._rate.per_minute())
+        rate = float(self._rate.per_minute(self._monotonic()))
         return [
             own("build_info", "Always 1.", {(self._version,): 1.0}, ("version",)),
             own("start_time_seconds", "Unix time of the start.", {(): self._started}),
@@ -360,7 +270,7 @@ class Metrics(Collector):
             own(
                 "longest_session_messages",
                 "Messages of the longest session so far.",
-                {(): float(self._longest)},
+                {(): float(self._exchanges.longest)},
             ),
             own("interceptor_enabled", "1 if it runs.", enabled, ("interceptor",)),
             own(

@@ -23,7 +23,8 @@ from gateway_sessions import (
     Written,
 )
 from interceptors.prometheus import metrics as module
-from interceptors.prometheus.metrics import Metrics, Rate
+from interceptors.prometheus.exchanges import MODELS
+from interceptors.prometheus.metrics import Metrics
 from tests.interceptors.exchanges import STARTED_AT, TAG, context, exchange, response
 
 
@@ -127,7 +128,7 @@ def test_only_models_that_answered_become_labels(counting: Counting) -> None:
         for sample in metric.samples
         if "model" in sample.labels
     }
-    assert len(models) == module.MODELS + 1
+    assert len(models) == MODELS + 1
 
 
 def test_the_events_of_detection_and_index(counting: Counting) -> None:
@@ -187,35 +188,6 @@ def test_the_cost_of_a_session_is_observed_when_it_ends(counting: Counting) -> N
     counting.telemetry.emit(SessionEnded(TAG.session_id, "expired", 4))
     assert counting["session_cost_usd_count"] == 1
     assert counting["session_cost_usd_sum"] == 0.75
-
-
-def test_running_costs_are_bounded(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SESSIONS_WITH_COST", 2)
-    for number in range(5):
-        tag = SessionTag(
-            session_id=f"s{number}",
-            relation="first",
-            source="new",
-            confidence=1,
-            root_session_id=f"s{number}",
-        )
-        counting.metrics.exchange(exchange(session=tag, answer=response(cost_usd=1.0)))
-    assert counting["session_cost_usd_count"] == 3
-
-
-def test_the_rate_is_that_of_the_last_minute() -> None:
-    clock = Clock()
-    rate = Rate(clock)
-    for _ in range(90):
-        rate.count()
-        clock.now += 1
-    assert rate.per_minute() == 59  # of the present second, none has come yet
-    clock.now += 30
-    assert rate.per_minute() == 29
-    clock.now += 10_000
-    assert rate.per_minute() == 0
-    rate.count()
-    assert rate.per_minute() == 1
 
 
 def test_the_documented_metrics_are_those_of_the_code(counting: Counting) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from prometheus_client.core import Metric
 
-from interceptors.prometheus.series import Counter, Histogram, Known, gauge
+from interceptors.prometheus.series import Counter, Example, Histogram, Known, Rate, gauge
 
 
 def samples(metric: Metric) -> dict[str, float]:
@@ -51,15 +51,29 @@ def test_negative_values_count_as_zero() -> None:
 
 def test_each_bucket_keeps_its_latest_exemplar() -> None:
     histogram = Histogram("x", "X.", (1,), ("kind",))
-    histogram.observe(0.5, ("a",), {"session_id": "sess_1"})
-    histogram.observe(0.6, ("a",), {"session_id": "sess_2"})
+    histogram.observe(0.5, ("a",), Example("req_1", "sess_1", 1.0))
+    histogram.observe(0.6, ("a",), Example("req_2", "sess_2", 2.0))
     histogram.observe(0.7, ("a",))
-    histogram.observe(3, ("a",), {"session_id": "sess_3"})
+    histogram.observe(3, ("a",), Example("req_3", "", 3.0))
     found = [sample.exemplar for sample in histogram.collect().samples if sample.exemplar]
-    assert [(exemplar.labels, exemplar.value) for exemplar in found] == [
-        ({"session_id": "sess_2"}, 0.6),
-        ({"session_id": "sess_3"}, 3),
+    assert [(exemplar.labels, exemplar.value, exemplar.timestamp) for exemplar in found] == [
+        ({"request_id": "req_2", "session_id": "sess_2"}, 0.6, 2.0),
+        ({"request_id": "req_3"}, 3, 3.0),
     ]
+
+
+def test_a_sum_and_a_cell_may_be_kept() -> None:
+    counter = Counter("x_total", "X.", ("kind",))
+    kept = counter.sum(("a",))
+    kept.value += 2
+    counter.add(("a",))
+    assert counter.sum(("a",)) is kept
+    assert samples(counter.collect()) == {"x_total{kind=a}": 3}
+    histogram = Histogram("x", "X.", (1,), ("kind",))
+    cell = histogram.cell(("a",))
+    cell.observe(0.5)
+    assert histogram.cell(("a",)) is cell
+    assert samples(histogram.collect())["x_count{kind=a}"] == 1
 
 
 def test_a_gauge_shows_what_it_is_given() -> None:
@@ -81,3 +95,21 @@ def test_values_that_are_not_admitted_do_not_take_a_place() -> None:
     assert known.label("made-up", admit=False) == "other"
     assert known.label("real") == "real"
     assert known.label("real", admit=False) == "real"
+
+
+def test_the_rate_is_that_of_the_last_minute() -> None:
+    now = 1000.0
+    rate = Rate(now)
+    for _ in range(90):
+        rate.count(now)
+        now += 1
+    assert rate.per_minute(now) == 59  # of the present second, none has come yet
+    now += 30
+    assert rate.per_minute(now) == 29
+    rate.count(now - 1)  # noted before the rate was asked for, and counted after it
+    rate.count(now)
+    assert rate.per_minute(now) == 31
+    now += 10_000
+    assert rate.per_minute(now) == 0
+    rate.count(now)
+    assert rate.per_minute(now) == 1
