@@ -126,16 +126,20 @@ class Trace:
             raise ConfigError(
                 f"file_prefix {file_prefix!r} must be 1 to 64 letters, digits, '_', '-' or '.'"
             )
-        self._include_headers = include_headers
-        self._include_body = include_body
-        self._limit = max_body_size
         self._filer = Filer(
             Path(directory),
             file_prefix,
+            f"{__name__}:Documents",
+            {
+                "include_headers": include_headers,
+                "include_body": include_body,
+                "include_stream": include_stream,
+                "max_body_size": max_body_size,
+                "file_prefix": file_prefix,
+            },
             max_age_seconds=None if max_age_days is None else max_age_days * 86_400,
             max_total_bytes=None if max_total_size_mb is None else int(max_total_size_mb * 1e6),
         )
-        self._prefix = file_prefix
         self.wants_raw_stream = include_stream
         """Tells the gateway to keep the chunks of streams."""
 
@@ -145,13 +149,32 @@ class Trace:
 
     def write(self, batch: Sequence[Exchange]) -> None:
         """Write one file per exchange; raises `PartlyWritten` where one fails."""
-        self._filer.write(self._file(exchange) for exchange in batch)
+        self._filer.write(batch)
 
     def close(self) -> None:
         """Wait for the last file."""
         self._filer.close()
 
-    def _file(self, exchange: Exchange) -> tuple[str, bytes]:
+
+class Documents:
+    """Makes the documents, in the process that writes them; the options are those of `Trace`."""
+
+    def __init__(
+        self,
+        include_headers: bool,
+        include_body: str,
+        include_stream: bool,
+        max_body_size: int,
+        file_prefix: str,
+    ) -> None:
+        self._include_headers = include_headers
+        self._include_body = include_body
+        self._include_stream = include_stream
+        self._limit = max_body_size
+        self._prefix = file_prefix
+
+    def file(self, exchange: Exchange) -> tuple[str, bytes]:
+        """Return name and content of an exchange's file."""
         timestamp = utc_timestamp(exchange.started_at)
         stamp = timestamp.replace(":", "-").replace(".", "-")
         name = f"{self._prefix}-{stamp}-{_UNSAFE.sub('_', exchange.request_id)}.json"
@@ -207,7 +230,7 @@ class Trace:
             cost_usd=response.cost_usd,
             error=response.error,
             stream=response.raw_stream[: self._limit].decode("utf-8", "replace")
-            if self.wants_raw_stream and response.streamed
+            if self._include_stream and response.streamed
             else UNSET,
         )
 

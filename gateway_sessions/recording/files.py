@@ -26,9 +26,9 @@ def open_private(path: str | Path, flags: int, dir_fd: int | None = None) -> int
 
 def write_all(descriptor: int, data: bytes) -> None:
     """Write all of ``data``; raises `OSError` (a full disk may take a part of it)."""
-    written = os.write(descriptor, data)
-    while written < len(data):
-        written += os.write(descriptor, data[written:])
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
 
 
 def make_private_directory(directory: Path) -> None:

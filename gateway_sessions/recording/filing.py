@@ -1,4 +1,4 @@
-"""Making many small files, at a rate that a thread beside the event loop can not reach."""
+"""Making a file of each exchange, at a rate that a thread beside the event loop can not reach."""
 
 from __future__ import annotations
 
@@ -7,32 +7,30 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
+
+import msgspec
 
 from gateway_sessions.errors import StartError
+from gateway_sessions.exchange import Exchange
 from gateway_sessions.recording.files import private_directory, write_all
-from gateway_sessions.recording.filing_process import ANSWER, FRAME, READY
+from gateway_sessions.recording.filing_process import ANSWER, LENGTH, READY, UNMADE
+from gateway_sessions.recording.jsontext import encodable
 from gateway_sessions.recording.lane import PartlyWritten
 
-CHUNK_BYTES = 256 * 1024
-"""Sent at a time: few enough system calls, each of which costs a wait for Python's lock."""
 PIPE_BYTES = 1024 * 1024
 """Asked of the system for the pipe, so that a batch fits and sending it does not wait."""
 CLOSE_SECONDS = 5.0
 """How long the process may take to end; then it is killed."""
 
-# The empty package stands in for ours, whose root would import everything.
-_PROGRAM = """
-import sys, types
-package = types.ModuleType("gateway_sessions")
-package.__path__ = [sys.argv.pop(1)]
-sys.modules["gateway_sessions"] = package
-from gateway_sessions.recording.filing_process import main
-main(sys.argv[1:])
-"""
+_PROGRAM = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
+    " from gateway_sessions.recording.filing_process import main; main(sys.argv[2:])"
+)
+_pack = msgspec.msgpack.Encoder().encode
 
 
 class Filer:
@@ -43,6 +41,10 @@ class Filer:
     Args:
         directory: The folder; made with mode 0700 if it is missing.
         prefix: Beginning of the names; only such files are ever deleted.
+        documents: What makes the files, as ``module:Class``: a class that is called with
+            ``options`` in the process, with a method ``file`` that returns name and content of
+            an exchange's file.
+        options: Keyword arguments of it, of types that JSON has.
         max_age_seconds: Age at which files are deleted, or None.
         max_total_bytes: Size of all files above which the oldest are deleted, or None.
     """
@@ -51,6 +53,8 @@ class Filer:
         self,
         directory: Path,
         prefix: str,
+        documents: str,
+        options: Mapping[str, Any] | None = None,
         *,
         max_age_seconds: float | None = None,
         max_total_bytes: int | None = None,
@@ -60,6 +64,8 @@ class Filer:
             {
                 "directory": str(self._directory),
                 "prefix": prefix,
+                "documents": documents,
+                "options": dict(options or {}),
                 "max_age_seconds": max_age_seconds,
                 "max_total_bytes": max_total_bytes,
             }
@@ -74,25 +80,29 @@ class Filer:
         except OSError as exc:
             raise StartError(f"the process that writes files can not be started: {exc}") from exc
 
-    def write(self, files: Iterable[tuple[str, bytes]]) -> None:
-        """Write files, given as name and content; returns when all of them are there.
+    def write(self, exchanges: Sequence[Exchange]) -> None:
+        """Write a file for each; returns when all of them are there.
 
-        Raises `PartlyWritten` where one can not be written, or be had from ``files``; `OSError`
-        if the process died, in which case the next call starts another.
+        Raises `PartlyWritten` where one can not be written or made; `OSError` if the process
+        died, in which case the next call starts another.
         """
+        batch = _packed(exchanges)
         process = self._process or self._started()
         self._process = process
         try:
-            failure = _send(process, files)
+            pipe = _pipe(process.stdin)
+            write_all(pipe, LENGTH.pack(len(batch)))
+            write_all(pipe, batch)
             written, error = ANSWER.unpack(_received(process, ANSWER.size))
         except OSError:
             self._process = None
             _end(process, seconds=0)
             raise
+        if error == UNMADE:
+            raise PartlyWritten(written) from ValueError("no file can be made of an exchange")
         if error:
-            failure = OSError(error, os.strerror(error), str(self._directory))
-        if failure is not None:
-            raise PartlyWritten(written) from failure
+            problem = OSError(error, os.strerror(error), str(self._directory))
+            raise PartlyWritten(written) from problem
 
     def close(self) -> None:
         """Let the process finish what it was given, and end it."""
@@ -101,10 +111,8 @@ class Filer:
             _end(process, CLOSE_SECONDS)
 
     def _started(self) -> subprocess.Popen[bytes]:
-        package = str(Path(__file__).parents[1])
-        # Isolated and without site-packages: it starts in a third of the time.
         process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-I", "-S", "-c", _PROGRAM, package, self._settings],
+            [sys.executable, "-I", "-c", _PROGRAM, json.dumps(sys.path), self._settings],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
@@ -123,30 +131,11 @@ def _pipe(stream: IO[bytes] | None) -> int:
     return cast("IO[bytes]", stream).fileno()
 
 
-def _send(process: subprocess.Popen[bytes], files: Iterable[tuple[str, bytes]]) -> Exception | None:
-    """Send a batch; return what kept the rest of ``files`` from being made, if anything did."""
-    pipe = _pipe(process.stdin)
-    parts: list[bytes] = []
-    size = 0
-    failure = None
-    remaining = iter(files)
-    while True:
-        try:
-            name, content = next(remaining)
-        except StopIteration:
-            break
-        except Exception as exc:  # noqa: BLE001 - returned, after those before it were sent
-            failure = exc
-            break
-        encoded = name.encode()
-        parts += (FRAME.pack(len(encoded), len(content)), encoded, content)
-        size += len(content)
-        if size >= CHUNK_BYTES:
-            write_all(pipe, b"".join(parts))
-            parts.clear()
-            size = 0
-    write_all(pipe, b"".join((*parts, FRAME.pack(0, 0))))
-    return failure
+def _packed(exchanges: Sequence[Exchange]) -> bytes:
+    try:
+        return _pack(exchanges)
+    except UnicodeEncodeError:  # half a character, in a header that is not UTF-8
+        return _pack(encodable(msgspec.to_builtins(exchanges, builtin_types=(bytes,))))
 
 
 def _received(process: subprocess.Popen[bytes], size: int) -> bytes:

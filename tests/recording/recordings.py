@@ -20,7 +20,7 @@ from gateway_sessions.events import (
     SessionEvent,
     StreamEvent,
 )
-from gateway_sessions.exchange import Client, Request, Response, SessionTag
+from gateway_sessions.exchange import Client, Exchange, Request, Response, SessionTag
 from gateway_sessions.milestones import Arrived, Finished
 from gateway_sessions.recording.jsontext import json_line
 from tests.recording.writers import PATIENCE
@@ -128,6 +128,12 @@ def finished(number: int, session: str = "sess_a", error: str | None = None) -> 
         overhead_ms=1.0,
         detection_ms=0.1,
     )  # fmt: skip
+
+
+def exchange(name: str, body: bytes = b"", header: str = "x") -> Exchange:
+    """Return an exchange with this id and request body, without an answer."""
+    request = Request("POST", "/v1/chat/completions", (("A", header),), body, len(body))
+    return Exchange(name, AT, Client("192.0.2.1", "tests/1"), request)
 
 
 class Kept:

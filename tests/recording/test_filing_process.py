@@ -4,58 +4,87 @@ from __future__ import annotations
 
 import errno
 import io
+import json
+import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from gateway_sessions.exchange import Exchange
 from gateway_sessions.recording import filing_process
-from gateway_sessions.recording.filing_process import ANSWER, FRAME, READY, Folder, serve
+from gateway_sessions.recording.filing_process import (
+    ANSWER,
+    LENGTH,
+    NICENESS,
+    READY,
+    UNMADE,
+    Folder,
+    serve,
+)
 from gateway_sessions.recording.retention import Retention
+from tests.recording.recordings import exchange
 
 NAME = "trace-2024-01-20T10-30-45-123Z-req_1.json"
-END = FRAME.pack(0, 0)
 
 
-def frame(name: str, content: bytes) -> bytes:
-    return FRAME.pack(len(name), len(content)) + name.encode() + content
+class Named:
+    """Makes a file of an exchange's id and request body."""
+
+    def file(self, exchange: Exchange) -> tuple[str, bytes]:
+        if exchange.request_id == "bad":
+            raise KeyError("oh")
+        return exchange.request_id, exchange.request.body
+
+
+def batch(*exchanges: Exchange) -> bytes:
+    content = msgspec.msgpack.encode(exchanges)
+    return LENGTH.pack(len(content)) + content
 
 
 def serve_bytes(folder: Folder, directory: Path, data: bytes) -> list[tuple[int, int]]:
     """Return the answers, as files written and error number."""
     outgoing = io.BytesIO()
     idle = Retention(directory, folder.owns, max_age_seconds=None, max_total_bytes=None)
-    serve(io.BytesIO(data), outgoing, folder, idle)
+    serve(io.BytesIO(data), outgoing, folder, idle, Named)
     answers = outgoing.getvalue()
     assert answers.startswith(READY)
     return list(ANSWER.iter_unpack(answers[len(READY) :]))
 
 
 def test_each_batch_is_answered(tmp_path: Path) -> None:
-    data = frame("trace-a", b"1") + frame("trace-b", b"") + END + END + frame("trace-c", b"3") + END
+    data = batch(exchange("a", b"1"), exchange("b")) + batch() + batch(exchange("c", b"3"))
     assert serve_bytes(Folder(tmp_path, "trace"), tmp_path, data) == [(2, 0), (0, 0), (1, 0)]
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
-        "trace-a": b"1",
-        "trace-b": b"",
-        "trace-c": b"3",
+        "a": b"1",
+        "b": b"",
+        "c": b"3",
     }
 
 
-def test_after_an_error_the_batch_is_skipped_and_the_next_one_is_not(tmp_path: Path) -> None:
-    too_long = "x" * 300
-    data = (
-        frame("a", b"1") + frame(too_long, b"2") + frame("b", b"3") + END + frame("c", b"4") + END
-    )
+@pytest.mark.parametrize(("name", "error"), [("x" * 300, errno.ENAMETOOLONG), ("bad", UNMADE)])
+def test_after_an_error_the_batch_is_skipped_and_the_next_one_is_not(
+    tmp_path: Path, name: str, error: int
+) -> None:
+    data = batch(exchange("a", b"1"), exchange(name), exchange("b")) + batch(exchange("c", b"4"))
     answers = serve_bytes(Folder(tmp_path, "trace"), tmp_path, data)
-    assert answers == [(1, errno.ENAMETOOLONG), (1, 0)]
-    assert {"a", "c"} <= {path.name for path in tmp_path.iterdir()}
+    assert answers == [(1, error), (1, 0)]
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"a", "c"} <= names
+    assert "b" not in names
 
 
-def test_a_file_that_was_cut_off_is_not_written(tmp_path: Path) -> None:
-    data = frame("a", b"1") + frame("b", b"0123456789")[:-3]
-    assert serve_bytes(Folder(tmp_path, "trace"), tmp_path, data) == []
+def test_what_is_no_batch_of_exchanges_is_answered_too(tmp_path: Path) -> None:
+    garbage = LENGTH.pack(2) + b"\xc1{"
+    answers = serve_bytes(Folder(tmp_path, "trace"), tmp_path, garbage + batch(exchange("a")))
+    assert answers == [(0, UNMADE), (1, 0)]
+
+
+def test_a_batch_that_was_cut_off_is_not_written(tmp_path: Path) -> None:
+    data = batch(exchange("a", b"1")) + batch(exchange("b", b"0123456789"))[:-3]
+    assert serve_bytes(Folder(tmp_path, "trace"), tmp_path, data) == [(1, 0)]
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
@@ -101,20 +130,6 @@ def test_dots_in_the_prefix_are_dots(tmp_path: Path) -> None:
     assert not Folder(tmp_path, "t.ace").owns(NAME)
 
 
-def test_it_needs_the_standard_library_only() -> None:
-    program = (
-        "import sys, types; p = types.ModuleType('gateway_sessions');"
-        "p.__path__ = [sys.argv[1]]; sys.modules['gateway_sessions'] = p;"
-        "import gateway_sessions.recording.filing_process;"
-        "print([m for m in ('msgspec', 'aiohttp', 'asyncio', 'site') if m in sys.modules])"
-    )
-    package = str(Path(filing_process.__file__).parents[1])
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", program, package], capture_output=True, check=True
-    )
-    assert done.stdout == b"[]\n"
-
-
 def test_main_serves_standard_input_and_ignores_the_signals_of_the_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,14 +138,21 @@ def test_main_serves_standard_input_and_ignores_the_signals_of_the_group(
             self.buffer = io.BytesIO(data)
 
     ignored: dict[int, object] = {}
+    nicer: list[int] = []
     outgoing = Stream()
     monkeypatch.setattr(signal, "signal", ignored.__setitem__)
-    monkeypatch.setattr(sys, "stdin", Stream(frame("a", b"1") + END))
+    monkeypatch.setattr(os, "nice", nicer.append)
+    monkeypatch.setattr(sys, "stdin", Stream(batch(exchange("a", b"1"))))
     monkeypatch.setattr(sys, "stdout", outgoing)
-    settings = (
-        f'{{"directory": "{tmp_path}", "prefix": "trace",'
-        ' "max_age_seconds": 60, "max_total_bytes": 1000}'
-    )
-    filing_process.main([settings])
+    settings = {
+        "directory": str(tmp_path),
+        "prefix": "trace",
+        "max_age_seconds": 60,
+        "max_total_bytes": 1000,
+        "documents": f"{__name__}:Named",
+        "options": {},
+    }
+    filing_process.main([json.dumps(settings)])
     assert outgoing.buffer.getvalue() == READY + ANSWER.pack(1, 0)
     assert ignored == dict.fromkeys((signal.SIGINT, signal.SIGTERM), signal.SIG_IGN)
+    assert nicer == [NICENESS]
