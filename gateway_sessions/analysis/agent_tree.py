@@ -103,6 +103,8 @@ class Usage(Value, frozen=True, kw_only=True):
         return self.cache_read / self.input if self.input else 0.0
 
     def __add__(self, other: Usage) -> Usage:
+        if self is NOTHING:
+            return other  # the first of a sum, and most often the only one
         cost = other.cost_usd if self.cost_usd is None else self.cost_usd
         if self.cost_usd is not None and other.cost_usd is not None:
             cost = self.cost_usd + other.cost_usd
@@ -114,6 +116,10 @@ class Usage(Value, frozen=True, kw_only=True):
             cache_write=self.cache_write + other.cache_write,
             cost_usd=cost,
         )
+
+
+NOTHING = Usage()
+"""What is used before anything is."""
 
 
 class SpawnRef(Value, frozen=True, kw_only=True):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +19,7 @@ from gateway_sessions.analysis.agent_events import (
     TurnStart,
 )
 from gateway_sessions.analysis.agent_tree import (
+    NOTHING,
     ChildLoopRef,
     ContinuationKind,
     Default,
@@ -47,15 +46,16 @@ EVENTS_KEPT = 10_000
 """Events of one loop; a loop of 500 turns has some 4,000."""
 
 
-@dataclass(slots=True)
-class GroupDraft:
+_DEFAULT, _FIRST_LOOP, _INITIAL = Default(), FirstLoop(), Initial()
+
+
+class GroupDraft(msgspec.Struct, gc=False):
     """A parallel group, shared by the loops in it."""
 
     record: ParallelGroupRecord
 
 
-@dataclass(slots=True)
-class LoopDraft:
+class LoopDraft(msgspec.Struct, gc=False):
     """A loop under way, or kept because something may still be added to it."""
 
     loop_id: str
@@ -63,27 +63,27 @@ class LoopDraft:
     started_at: float
     agent_id: str = ""
     status: LoopStatus = "pending"
-    kind: ContinuationKind = field(default_factory=Default)
+    kind: ContinuationKind = _DEFAULT
     parent_loop_id: str | None = None
     ended_at: float | None = None
     last_at: float = 0.0
     rejection: str | None = None
     config: LoopConfigSnapshot | None = None
     metadata: Any = None
-    turns: dict[int, TurnDraft] = field(default_factory=dict)
-    messages: list[Message] = field(default_factory=list)
-    events: list[LoopEvent] = field(default_factory=list)
+    turns: dict[int, TurnDraft] = {}
+    messages: list[Message] = []
+    events: list[LoopEvent] = []
     sequence: int = 0
-    _turnless: dict[str, ToolOutcome] = field(default_factory=dict)
-    children: dict[tuple[str, str], ChildLoopRef] = field(default_factory=dict)
-    next_loop_ids: list[str] = field(default_factory=list)
+    _turnless: dict[str, ToolOutcome] = {}
+    children: dict[tuple[str, str], ChildLoopRef] = {}
+    next_loop_ids: list[str] = []
     group: GroupDraft | None = None
     compaction_block: str | None = None
     spawn: SpawnRef | None = None
     formation: SessionFormation | None = None
     shed_turns: int = 0
-    shed_tools: Counter[str] = field(default_factory=Counter)
-    shed_usage: Usage = field(default_factory=Usage)
+    shed_tools: dict[str, int] = {}
+    shed_usage: Usage = NOTHING
     _told_block: bool = False
 
     @property
@@ -192,30 +192,34 @@ class LoopDraft:
     def _shed(self, turn: TurnDraft) -> None:
         """Let go of a turn but for its sums."""
         self.shed_usage += turn.usage()
-        self.shed_tools.update(outcome.tool_name for outcome in turn.tools.values())
+        _count(turn, self.shed_tools)
         self.shed_turns += 1
         del self.turns[turn.index]
 
     def usage(self) -> Usage:
         """Return the sum over all turns."""
-        if not self.shed_turns and len(self.turns) == 1:
-            return next(iter(self.turns.values())).usage()
-        return sum((turn.usage() for turn in self.turns.values()), self.shed_usage)
+        total = self.shed_usage
+        for turn in self.turns.values():
+            total += turn.usage()
+        return total
 
     def tool_calls(self) -> dict[str, int]:
         """Return how often each tool was called."""
         tools = dict(self.shed_tools)
         for turn in self.turns.values():
-            for outcome in turn.tools.values():
-                tools[outcome.tool_name] = tools.get(outcome.tool_name, 0) + 1
+            _count(turn, tools)
         return tools
 
-    def record(self, turns: Iterable[TurnDraft] | None = None) -> LoopRecord:
+    def record(self, turns: Sequence[TurnDraft] | None = None) -> LoopRecord:
         """Return the loop as it is now, with all turns that are held or with those given."""
-        shown = self.turns.values() if turns is None else turns
+        shown = [*self.turns.values()] if turns is None else turns
+        if len(shown) > 1:
+            shown = sorted(shown, key=lambda turn: turn.index)
         group = self.group.record if self.group is not None else None
         if group is not None and group.selected_loop_id == self.loop_id:
             group = msgspec.structs.replace(group, is_selected=True)
+        refs = tuple(self.children.values())
+        working = [ref.child_loop_id for ref in refs]
         return LoopRecord(
             loop_id=self.loop_id,
             session_id=self.session_id,
@@ -228,25 +232,25 @@ class LoopDraft:
             rejection=self.rejection,
             config=self.config,
             messages=tuple(self.messages),
-            turns=tuple(
-                turn.record(self.loop_id) for turn in sorted(shown, key=lambda turn: turn.index)
-            ),
+            turns=tuple([turn.record(self.loop_id) for turn in shown]),
             turn_count=self.shed_turns + len(self.turns),
             tool_calls=self.tool_calls(),
             usage=self.usage(),
             metadata=self.metadata,
             events=tuple(self.events),
-            children_loop_ids=tuple(
-                dict.fromkeys(
-                    (*self.next_loop_ids, *(ref.child_loop_id for ref in self.children.values()))
-                )
-            ),
-            child_loop_refs=tuple(self.children.values()),
+            children_loop_ids=tuple(dict.fromkeys((*self.next_loop_ids, *working))),
+            child_loop_refs=refs,
             parallel_group=group,
             compaction_block=self.compaction_block,
             spawn_ref=self.spawn,
             formation=self.formation,
         )
+
+
+def _count(turn: TurnDraft, tools: dict[str, int]) -> None:
+    """Add the calls of a turn to numbers of calls by tool."""
+    for outcome in turn.tools.values():
+        tools[outcome.tool_name] = tools.get(outcome.tool_name, 0) + 1
 
 
 def _rejected(loop: LoopDraft, event: InputRejected) -> None:
@@ -278,20 +282,19 @@ _WRITE: dict[type[AgentEvent], Callable[[LoopDraft, Any], None]] = {
 }
 
 
-@dataclass(slots=True)
-class SessionDraft:
+class SessionDraft(msgspec.Struct, gc=False):
     """A session under way."""
 
     session_id: str
     created_at: float
     agent_id: str = ""
     last_active_at: float = 0.0
-    formation: SessionFormation = field(default_factory=FirstLoop)
+    formation: SessionFormation = _FIRST_LOOP
     spawn: SpawnRef | None = None
     scope: SessionScope = "persistent"
-    loops: dict[str, LoopDraft] = field(default_factory=dict)
-    side_calls: list[SideCall] = field(default_factory=list)
-    earlier_usage: Usage = field(default_factory=Usage)
+    loops: dict[str, LoopDraft] = {}
+    side_calls: list[SideCall] = []
+    earlier_usage: Usage = NOTHING
     earlier_loops: int = 0
     task_ended: bool = False
     """Whether ``after_task`` was told of it: it is told once."""
@@ -300,8 +303,10 @@ class SessionDraft:
         """Return a loop; a new one, of which nothing else is known yet, if there is none."""
         found = self.loops.get(loop_id)
         if found is None:
-            found = self.loops[loop_id] = LoopDraft(loop_id, self.session_id, at, last_at=at)
-            found.kind = Initial() if len(self.loops) == 1 else Default()
+            found = LoopDraft(loop_id, self.session_id, at, last_at=at)
+            if not self.loops:
+                found.kind = _INITIAL
+            self.loops[loop_id] = found
         return found
 
     @property

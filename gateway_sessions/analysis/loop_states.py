@@ -39,6 +39,6 @@ _NEXT: Mapping[tuple[LoopStatus, type[AgentEvent]], LoopStatus] = MappingProxyTy
 
 def next_status(status: LoopStatus, event: AgentEvent) -> LoopStatus:
     """Return the status of a loop after an event."""
-    if status in OPEN and isinstance(event, AgentEnd):
+    if type(event) is AgentEnd and status in OPEN:
         return event.outcome
     return _NEXT.get((status, type(event)), status)

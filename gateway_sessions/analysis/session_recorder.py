@@ -47,6 +47,9 @@ LOOPS_KEPT = 2_000
 CONTENT = frozenset({"message", "input_messages", "output_message", "content", "text"})
 """Fields of events that the loop holds elsewhere, or that are not its to keep."""
 
+_LINKS = frozenset({ChildLinked, ParallelLoopStart, ParallelLoopEnd})
+"""Events that say how loops hang together, also those of several sessions."""
+
 V_ = TypeVar("V_")
 
 
@@ -76,22 +79,36 @@ class SessionRecorder:
         self._expected: OrderedDict[str, GroupDraft] = OrderedDict()
         self._spawns: OrderedDict[str, SpawnRef] = OrderedDict()
         self._loops: dict[str, LoopDraft] = {}
-        self._changed: dict[str, LoopDraft] = {}
+        self._changed: dict[str, dict[str, LoopDraft]] = {}
+        """By session: what its own exchanges have changed."""
+        self._enriched: dict[str, LoopDraft] = {}
+        """What others have: a sub-agent's beginning, the end of a group, too many sessions."""
 
     def on_event(self, event: AgentEvent) -> bool:
         """Take an event; return False if ``before_task`` rejected the loop that it begins."""
         session = self._session(event)
-        if isinstance(event, SideCallSeen):
+        kind = type(event)
+        if kind is SideCallSeen:
             _side_call(session, event)
             return True
-        if isinstance(event, SessionEnd):
+        if kind is SessionEnd:
             self._complete(session, event.at)
             return True
-        loop = self._loop(session, event)
-        self._note(loop, event)
+        loop = session.loops.get(event.loop_id) or self._begun(session, event)
+        if self._config.keep_events:
+            self._note(loop, event)
         loop.take(event)
-        self._changed[loop.loop_id] = loop
-        return self._apply(session, loop, event)
+        if kind in _LINKS:
+            self._enriched[loop.loop_id] = loop
+        else:
+            self._changed.setdefault(session.session_id, {})[loop.loop_id] = loop
+        if kind is AgentStart:
+            return self._started(session, loop, event)
+        if kind in _LINKS:
+            self._link(loop, event)
+        else:
+            loop.apply(event)
+        return True
 
     def flush(self) -> None:
         """Complete everything; loops under way are aborted, with all that is known of them."""
@@ -130,15 +147,25 @@ class SessionRecorder:
             return None
         return loop.record()
 
-    def take_changed(self) -> list[LoopRecord]:
+    def take_changed(self, session_id: str | None = None) -> list[LoopRecord]:
         """Return the loops that have changed since this was last asked.
 
         Each comes with the turns that have changed; turns, messages and events that are over
         are then let go of, since whoever takes them writes them down.
+
+        With a session, those of other sessions stay until these are asked for, unless it was
+        not their own requests that changed them: a request of another session that has just
+        come is told with its answer, once.
         """
-        changed = list(self._changed.values())
-        self._changed.clear()
-        return [loop.hand_on() for loop in changed]
+        if session_id is None:
+            changed = {name: loop for own in self._changed.values() for name, loop in own.items()}
+            self._changed.clear()
+        else:
+            changed = self._changed.pop(session_id, {})
+        if self._enriched:
+            changed |= self._enriched
+            self._enriched.clear()
+        return [loop.hand_on() for loop in changed.values()]
 
     def _session(self, event: AgentEvent) -> SessionDraft:
         live = self._live
@@ -153,32 +180,35 @@ class SessionRecorder:
                 self._complete(oldest, oldest.last_active_at)
         else:
             live.move_to_end(event.session_id)
-        session.last_active_at = max(session.last_active_at, event.at)
+        if event.at > session.last_active_at:
+            session.last_active_at = event.at
         return session
 
-    def _loop(self, session: SessionDraft, event: AgentEvent) -> LoopDraft:
-        known = event.loop_id in session.loops
+    def _begun(self, session: SessionDraft, event: AgentEvent) -> LoopDraft:
+        """Begin a loop of which nothing else is known yet."""
         loop = session.loop(event.loop_id, event.at)
-        if not known:
-            self._loops[event.loop_id] = loop
+        self._loops[event.loop_id] = loop
+        if self._expected:
             loop.group = self._expected.pop(event.loop_id, None)
-            if len(session.loops) > LOOPS_KEPT:
-                self._forget_oldest_loop(session)
+        if len(session.loops) > LOOPS_KEPT:
+            self._forget_oldest_loop(session)
         return loop
 
     def _forget_oldest_loop(self, session: SessionDraft) -> None:
         oldest = next((loop for loop in session.loops.values() if not loop.is_open), None)
-        if oldest is not None and oldest.loop_id not in self._changed:
+        if oldest is not None and not self._is_changed(oldest):
             session.earlier_usage += oldest.usage()
             session.earlier_loops += 1
             del session.loops[oldest.loop_id]
             self._loops.pop(oldest.loop_id, None)
 
+    def _is_changed(self, loop: LoopDraft) -> bool:
+        own = self._changed.get(loop.session_id, ())
+        return loop.loop_id in own or loop.loop_id in self._enriched
+
     def _note(self, loop: LoopDraft, event: AgentEvent) -> None:
         streaming = isinstance(event, (MessageUpdate, ToolExecutionUpdate))
-        if not self._config.keep_events or (
-            streaming and not self._config.include_streaming_events
-        ):
+        if streaming and not self._config.include_streaming_events:
             return
         if len(loop.events) < EVENTS_KEPT:
             facts = msgspec.to_builtins(event)
@@ -188,16 +218,13 @@ class SessionRecorder:
             loop.events.append(LoopEvent(sequence=loop.sequence, event=kept))
         loop.sequence += 1
 
-    def _apply(self, session: SessionDraft, loop: LoopDraft, event: AgentEvent) -> bool:
-        if isinstance(event, AgentStart):
-            return self._started(session, loop, event)
-        if isinstance(event, (ParallelLoopStart, ParallelLoopEnd)):
-            self._grouped(event)
-        elif isinstance(event, ChildLinked):
+    def _link(
+        self, loop: LoopDraft, event: ChildLinked | ParallelLoopStart | ParallelLoopEnd
+    ) -> None:
+        if isinstance(event, ChildLinked):
             self._linked(loop, event)
         else:
-            loop.apply(event)
-        return True
+            self._grouped(event)
 
     def _started(self, session: SessionDraft, loop: LoopDraft, event: AgentStart) -> bool:
         first = not session.agent_id
@@ -259,7 +286,7 @@ class SessionRecorder:
                 _remember(self._expected, loop_id, group)
             else:
                 loop.group = group
-                self._changed[loop_id] = loop
+                self._enriched[loop_id] = loop
 
     def _linked(self, loop: LoopDraft, event: ChildLinked) -> None:
         """Set both ends of the link between a tool call and a sub-agent."""
@@ -291,14 +318,14 @@ class SessionRecorder:
         first = child.loops.get(event.child_loop_id)
         if first is not None:
             first.spawn = spawn
-            self._changed[first.loop_id] = first
+            self._enriched[first.loop_id] = first
 
     def _complete(self, session: SessionDraft, at: float) -> None:
         """Move a session to the completed ones."""
         for loop in session.loops.values():
             if loop.is_open:
                 loop.abort(at)
-                self._changed[loop.loop_id] = loop
+                self._enriched[loop.loop_id] = loop
         self._live.pop(session.session_id, None)
         self._completed[session.session_id] = session
         if not session.task_ended:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import msgspec
 
 from gateway_sessions.analysis.agent_events import TurnEnd, TurnStart
 from gateway_sessions.analysis.agent_tree import (
+    NOTHING,
     Attempt,
     ToolOutcome,
     Turn,
@@ -18,8 +17,7 @@ from gateway_sessions.analysis.agent_tree import (
 from gateway_sessions.conversation import Message
 
 
-@dataclass(slots=True)
-class TurnDraft:
+class TurnDraft(msgspec.Struct, gc=False):
     """A turn under way."""
 
     index: int
@@ -28,20 +26,22 @@ class TurnDraft:
     input_messages: tuple[Message, ...] = ()
     output: Message | None = None
     ended_at: float | None = None
-    attempts: list[Attempt] = field(default_factory=list)
-    tools: dict[str, ToolOutcome] = field(default_factory=dict)
+    attempts: list[Attempt] = []
+    tools: dict[str, ToolOutcome] = {}
     changed: bool = True
     """Whether it has changed since it was last handed on."""
 
     @property
     def is_over(self) -> bool:
         """Whether all of its attempts have ended."""
-        return bool(self.attempts) and all(each.ended_at is not None for each in self.attempts)
+        return bool(self.attempts) and all([each.ended_at is not None for each in self.attempts])
 
     @property
     def is_settled(self) -> bool:
         """Whether it is over and all its tools' results have come."""
-        return self.is_over and all(tool.size_bytes is not None for tool in self.tools.values())
+        return self.is_over and all(
+            [tool.size_bytes is not None for tool in self.tools.values()]
+        )
 
     def begin(self, event: TurnStart) -> None:
         """Open an attempt; the first one says what triggered the turn."""
@@ -65,26 +65,16 @@ class TurnDraft:
         for place in range(len(self.attempts) - 1, -1, -1):
             attempt = self.attempts[place]
             if attempt.ended_at is None and event.request_id in {"", attempt.request_id}:
-                self.attempts[place] = msgspec.structs.replace(
-                    attempt, ended_at=event.at, error=event.error, usage=event.usage
-                )
+                self.attempts[place] = _ended(attempt.request_id, attempt.started_at, event)
                 return
         # The beginning was missed, or comes late.
-        self.attempts.append(
-            Attempt(
-                request_id=event.request_id,
-                started_at=self.started_at,
-                ended_at=event.at,
-                error=event.error,
-                usage=event.usage,
-            )
-        )
+        self.attempts.append(_ended(event.request_id, self.started_at, event))
 
     def usage(self) -> Usage:
         """Return the sum over all attempts."""
         if len(self.attempts) == 1:
             return self.attempts[0].usage
-        return sum((attempt.usage for attempt in self.attempts), Usage())
+        return sum((attempt.usage for attempt in self.attempts), NOTHING)
 
     def record(self, loop_id: str) -> Turn:
         """Return the turn as it is now."""
@@ -99,3 +89,13 @@ class TurnDraft:
             ended_at=self.ended_at,
             attempts=tuple(self.attempts),
         )
+
+
+def _ended(request_id: str, started_at: float, event: TurnEnd) -> Attempt:
+    return Attempt(
+        request_id=request_id,
+        started_at=started_at,
+        ended_at=event.at,
+        error=event.error,
+        usage=event.usage,
+    )
