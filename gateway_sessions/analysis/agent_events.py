@@ -6,7 +6,7 @@ Both drive the same recorder.  Every event names its session and loop; ``at`` is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -178,6 +178,15 @@ class SideCallSeen(AgentEvent, frozen=True, kw_only=True):
 
 class SessionEnd(AgentEvent, frozen=True, kw_only=True):
     """No more will come; ``loop_id`` is empty."""
+
+
+class WholeLoop(NamedTuple):
+    """All events of a loop of one turn that called no tool, in their order."""
+
+    start: AgentStart
+    turn: TurnStart
+    answer: TurnEnd
+    end: AgentEnd
 
 
 AnyAgentEvent = (

@@ -17,6 +17,7 @@ from gateway_sessions.analysis.agent_events import (
     ToolExecutionStart,
     TurnEnd,
     TurnStart,
+    WholeLoop,
 )
 from gateway_sessions.analysis.agent_tree import (
     NOTHING,
@@ -188,6 +189,18 @@ class LoopDraft(msgspec.Struct, gc=False):
         self.messages.clear()
         self.events.clear()
         return record
+
+    def hand_on_whole(self, whole: WholeLoop) -> LoopRecord:
+        """Return the loop as it is at its end, of whose events only the first was taken."""
+        self.status, self.ended_at = whole.end.outcome, whole.end.at
+        self.last_at = max(self.last_at, whole.end.at)
+        if self.status == "rejected":
+            self.rejection = whole.end.reason
+        turn = TurnDraft(whole.turn.turn_index, whole.turn.triggered_by, whole.turn.at)
+        turn.begin(whole.turn)
+        turn.end(whole.answer)
+        self.shed_turns, self.shed_usage = 1, whole.answer.usage
+        return self.record((turn,))
 
     def _shed(self, turn: TurnDraft) -> None:
         """Let go of a turn but for its sums."""

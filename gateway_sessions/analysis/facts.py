@@ -6,7 +6,7 @@ facts without content and never an error: a record of little is better than none
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -66,6 +66,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     unreadable: str | None = None
     """Why; None if it could be read."""
     conversation: Conversation | None = None
+    fields: Mapping[str, Raw] = {}
+    """Of the body, as on the wire."""
     new: tuple[Raw, ...] = ()
     """The messages that are new, as on the wire: slices of the body."""
     delta: tuple[Message, ...] = ()
@@ -135,6 +137,7 @@ def asked(dialect: str, path: str, body: bytes, new: int) -> Asked:
     delta = tuple(message for found in read for message in found)
     return Asked(
         conversation=conversation,
+        fields=rawjson.fields_of(body),
         new=fresh,
         delta=delta,
         text=newest_text(delta),

@@ -6,7 +6,7 @@ reader of a file of lines could take is mended: bytes that are not UTF-8, and li
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -79,45 +79,67 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
     """Large fields that are left out, since the newest request that had them had the same."""
 
 
-def delta(body: bytes, count: int, new: Sequence[Raw], known: dict[str, int]) -> Delta:
+def fields_of(body: bytes | Raw) -> Mapping[str, Raw]:
+    """Return the fields of a body as they stand in it; none of what is no JSON object."""
+    try:
+        return _fields(body)
+    except JSON_ERRORS:
+        return {}
+
+
+def is_object(raw: Raw) -> bool:
+    """Tell whether JSON is an object."""
+    return bytes(memoryview(raw)[:1]) == b"{"
+
+
+def delta(
+    body: bytes, fields: Mapping[str, Raw], count: int, new: Sequence[Raw], known: dict[str, int]
+) -> Delta:
     """Return a body without the messages and the large fields that are known.
 
     Args:
         body: a JSON object.
+        fields: its own; see `fields_of`.
         count: how many messages the dialect found in it.
         new: those of them, at the end, that are new.
         known: digests of the newest large fields of the session's requests; brought up to date.
     """
-    try:
-        fields = _fields(body)
-        for name in WRAPPERS:
-            if name in fields and not any(holder in fields for holder in HISTORIES):
-                inner = fields[name]
-                unchanged = _take_out(nested := _fields(inner), count, new, known)
-                kept = fields | {name: Raw(_encode(nested))}
-                break
-        else:
-            unchanged = _take_out(kept := fields, count, new, known)
-    except JSON_ERRORS:
+    if not fields:
         return Delta(None)
+    wrapper = next((name for name in WRAPPERS if name in fields), None)
+    if wrapper is None or not fields.keys().isdisjoint(HISTORIES):
+        kept, unchanged = _without(fields, count, new, known)
+    else:
+        inner = fields_of(fields[wrapper])
+        if not inner:
+            return Delta(None)
+        cut, unchanged = _without(inner, count, new, known)
+        kept = {**fields, wrapper: Raw(_encode(cut))}
     if not unchanged and len(new) == count:
         return Delta(strict(body))
     return Delta(strict(_encode(kept)), unchanged)
 
 
-def _take_out(
-    fields: dict[str, Raw], count: int, new: Sequence[Raw], known: dict[str, int]
-) -> tuple[str, ...]:
-    """Take what is known out of the fields of a body; return the names of whole fields."""
-    unchanged = tuple(
-        [name for name, raw in fields.items() if name not in HISTORIES and _same(name, raw, known)]
-    )
-    for name in unchanged:
-        del fields[name]
-    histories = [name for name in HISTORIES if name in fields and _is_list(fields[name])]
+def _without(
+    fields: Mapping[str, Raw], count: int, new: Sequence[Raw], known: dict[str, int]
+) -> tuple[dict[str, Raw], tuple[str, ...]]:
+    """Return fields without what is known, and the names of those that are left out."""
+    kept: dict[str, Raw] = {}
+    unchanged: list[str] = []
+    histories: list[str] = []
+    for name, raw in fields.items():
+        kept[name] = raw
+        if name in HISTORIES:
+            if _is_list(raw):
+                histories.append(name)
+        elif len(raw) < REPEATED_BYTES:
+            known.pop(name, None)
+        elif _same(name, raw, known):
+            del kept[name]
+            unchanged.append(name)
     if len(histories) == 1 and len(new) < count:
-        fields[histories[0]] = Raw(_encode(new))
-    return unchanged
+        kept[histories[0]] = Raw(_encode(new))
+    return kept, tuple(unchanged)
 
 
 def _is_list(raw: Raw) -> bool:
@@ -126,11 +148,7 @@ def _is_list(raw: Raw) -> bool:
 
 def _same(name: str, raw: Raw, known: dict[str, int]) -> bool:
     """Tell whether a large field is as it was the last time, and remember it."""
-    view = memoryview(raw)
-    if view.nbytes < REPEATED_BYTES:
-        known.pop(name, None)
-        return False
-    digest = xxh3_64_intdigest(view)
+    digest = xxh3_64_intdigest(raw)
     if known.get(name) == digest:
         return True
     if name in known or len(known) < FIELDS_REMEMBERED:
@@ -171,12 +189,12 @@ def usage(body: bytes) -> Raw | None:
     """Return the provider's own usage object in the body of a reply, or None."""
     try:
         found = _metered(body)
-        if bytes(memoryview(found.response)[:1]) == b"{":
+        if found.response is not _ABSENT and is_object(found.response):
             found = _metered(found.response)  # in the envelope of Code Assist
     except JSON_ERRORS:
         return None
     for said in (found.usage, found.usageMetadata):
-        if bytes(memoryview(said)[:1]) == b"{":
+        if said is not _ABSENT and is_object(said):
             return strict(said)
     counts = {name: raw for name in _COUNTS if (raw := getattr(found, name)) is not _ABSENT}
     return strict(_encode(counts)) if "eval_count" in counts else None

@@ -23,12 +23,17 @@ NAME_LENGTH = 64
 
 _AGENT_NAMES = ("x-claude-code-agent-type", "x-openai-subagent", "x-claude-code-agent-id")
 """Headers in which agents name themselves, the most telling first."""
+_NAME_LENGTHS = frozenset(map(len, _AGENT_NAMES))
 
 
 def agent(arrived: Arrived) -> str:
     """Return the name of the agent that sends a request."""
-    given = {name.lower(): value for name, value in arrived.request.headers}
-    for header in _AGENT_NAMES:
+    given = {
+        lower: value
+        for name, value in arrived.request.headers
+        if len(name) in _NAME_LENGTHS and (lower := name.lower()) in _AGENT_NAMES
+    }
+    for header in _AGENT_NAMES if given else ():
         if name := rawjson.text(given.get(header, "")).strip():
             return name[:NAME_LENGTH]
     return usual_agent(arrived.session)
@@ -77,7 +82,7 @@ def spawn(link: Link | None, tag: SessionTag) -> t.SpawnRef:
 
 def config(arrived: Arrived, asked: Asked) -> t.LoopConfigSnapshot:
     """Return what the model is asked with."""
-    most, temperature = sampling(arrived.request.body)
+    most, temperature = sampling(asked.fields)
     return t.LoopConfigSnapshot(
         model=rawjson.text(arrived.model),
         provider=arrived.provider,

@@ -70,7 +70,8 @@ def request_recorded(
     tag, request = arrived.session, arrived.request
     body = rawjson.Delta(None)
     if options.full and asked.conversation is not None:
-        body = rawjson.delta(request.body, len(asked.conversation.messages), asked.new, known)
+        count = len(asked.conversation.messages)
+        body = rawjson.delta(request.body, asked.fields, count, asked.new, known)
     return e.RequestRecorded(
         session_id=arrived.session_id,
         request_id=arrived.request_id,

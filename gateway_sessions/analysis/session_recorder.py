@@ -26,6 +26,7 @@ from gateway_sessions.analysis.agent_events import (
     SessionEnd,
     SideCallSeen,
     ToolExecutionUpdate,
+    WholeLoop,
 )
 from gateway_sessions.analysis.agent_tree import (
     ChildLoopRef,
@@ -87,28 +88,39 @@ class SessionRecorder:
     def on_event(self, event: AgentEvent) -> bool:
         """Take an event; return False if ``before_task`` rejected the loop that it begins."""
         session = self._session(event)
-        kind = type(event)
-        if kind is SideCallSeen:
+        if type(event) is SideCallSeen:
             _side_call(session, event)
             return True
-        if kind is SessionEnd:
+        if type(event) is SessionEnd:
             self._complete(session, event.at)
             return True
         loop = session.loops.get(event.loop_id) or self._begun(session, event)
         if self._config.keep_events:
             self._note(loop, event)
         loop.take(event)
-        if kind in _LINKS:
+        if type(event) in _LINKS:
             self._enriched[loop.loop_id] = loop
-        else:
-            self._changed.setdefault(session.session_id, {})[loop.loop_id] = loop
-        if kind is AgentStart:
-            return self._started(session, loop, event)
-        if kind in _LINKS:
             self._link(loop, event)
-        else:
-            loop.apply(event)
+            return True
+        self._changed.setdefault(session.session_id, {})[loop.loop_id] = loop
+        if type(event) is AgentStart:
+            return self._started(session, loop, event)
+        loop.apply(event)
         return True
+
+    def on_whole_loop(self, whole: WholeLoop) -> LoopRecord:
+        """Take the events of a new loop of one turn at once; return what they have changed.
+
+        Most loops are one question and its answer: taking these four one by one costs twice as
+        much.  The loop is as `on_event` and `take_changed` would have it, but without events and
+        messages, and ``before_task`` is not asked.
+        """
+        start = whole.start
+        session = self._session(start)
+        loop = self._begun(session, start)
+        self._started(session, loop, start)
+        session.last_active_at = max(session.last_active_at, whole.end.at)
+        return loop.hand_on_whole(whole)
 
     def flush(self) -> None:
         """Complete everything; loops under way are aborted, with all that is known of them."""
@@ -218,12 +230,10 @@ class SessionRecorder:
             loop.events.append(LoopEvent(sequence=loop.sequence, event=kept))
         loop.sequence += 1
 
-    def _link(
-        self, loop: LoopDraft, event: ChildLinked | ParallelLoopStart | ParallelLoopEnd
-    ) -> None:
+    def _link(self, loop: LoopDraft, event: AgentEvent) -> None:
         if isinstance(event, ChildLinked):
             self._linked(loop, event)
-        else:
+        elif isinstance(event, (ParallelLoopStart, ParallelLoopEnd)):
             self._grouped(event)
 
     def _started(self, session: SessionDraft, loop: LoopDraft, event: AgentStart) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from gateway_sessions.analysis import agent_events as a
 from gateway_sessions.analysis import agent_tree as t
 from gateway_sessions.analysis import rawjson
 from gateway_sessions.analysis.facts import Asked
@@ -38,12 +39,19 @@ class Trees:
             content=False, summaries=options.full, idle_seconds=options.idle_seconds
         )
         self._recorder = SessionRecorder(RecorderConfig(keep_events=False))
+        self._opening: dict[str, tuple[a.AgentStart, a.TurnStart]] = {}
+        """By session: the beginning of a loop that is taken together with its end, if that is
+        what comes next."""
         self._totals: OrderedDict[str, _Total] = OrderedDict()
 
     def arrived(self, arrived: Arrived, asked: Asked, results: Sequence[ToolCallRecorded]) -> None:
         """Take a request, and the tool results that are new in it."""
-        for event in self._inference.request(arrived, asked, results):
-            self._recorder.on_event(event)
+        events = self._inference.request(arrived, asked, results)
+        opening = None if arrived.session_id in self._opening else _opening(events)
+        if opening is not None:
+            self._opening[arrived.session_id] = opening
+        else:
+            self._take(arrived.session_id, events)
 
     def finished(self, outcome: Outcome, made: Sequence[Made]) -> list[LoopRecorded]:
         """Take the end of an exchange; return the loops that have changed."""
@@ -61,16 +69,21 @@ class Trees:
             usage=usage,
             alternatives=answered.alternatives if outcome.fault is None else (),
         )
-        for event in self._inference.response(finished.session, finished.request_id, answer):
-            self._recorder.on_event(event)
+        events = self._inference.response(finished.session, finished.request_id, answer)
         self._add_up(finished.session, usage)
-        return self._changed(finished.at, finished.request_id)
+        whole = _whole(self._opening.get(finished.session_id), events)
+        if whole is None:
+            self._take(finished.session_id, events)
+            return self._changed(finished.session_id, finished.at, finished.request_id)
+        del self._opening[finished.session_id]
+        loop = self._recorder.on_whole_loop(whole)
+        changed = self._changed(finished.session_id, finished.at, finished.request_id)
+        return [_recorded(loop, finished.at, finished.request_id), *changed]
 
     def ended(self, session_id: str, at: float, request_id: str) -> list[LoopRecorded]:
         """Take the end of a session; return the loops that it ends."""
-        for event in self._inference.ended(session_id, at):
-            self._recorder.on_event(event)
-        return self._changed(at, request_id)
+        self._take(session_id, self._inference.ended(session_id, at))
+        return self._changed(session_id, at, request_id)
 
     def summary(self, session_id: str) -> dict[str, Any] | None:
         """Return the tree of a session that has ended, once: its loops without their turns."""
@@ -88,15 +101,14 @@ class Trees:
             tree["usage_with_sub_agents"] = msgspec.to_builtins(total.usage)
         return tree
 
-    def _changed(self, at: float, request_id: str) -> list[LoopRecorded]:
+    def _take(self, session_id: str, events: Sequence[a.AgentEvent]) -> None:
+        """Take events one by one, after those of the session that were held back."""
+        for event in (*self._opening.pop(session_id, ()), *events):
+            self._recorder.on_event(event)
+
+    def _changed(self, session_id: str, at: float, request_id: str) -> list[LoopRecorded]:
         return [
-            LoopRecorded(
-                session_id=loop.session_id,
-                request_id=request_id,
-                timestamp=rfc3339(at),
-                loop=msgspec.Raw(_json(loop)),
-            )
-            for loop in self._recorder.take_changed()
+            _recorded(loop, at, request_id) for loop in self._recorder.take_changed(session_id)
         ]
 
     def _add_up(self, tag: SessionTag, usage: t.Usage) -> None:
@@ -116,6 +128,40 @@ class Trees:
                 total.parent = tag.parent_session_id
             total.usage += usage
             session_id = total.parent
+
+
+def _opening(events: Sequence[a.AgentEvent]) -> tuple[a.AgentStart, a.TurnStart] | None:
+    """Return the events of a request that only begins a loop."""
+    if len(events) != 2:
+        return None
+    start, turn = events
+    if type(start) is a.AgentStart and type(turn) is a.TurnStart:
+        return start, turn
+    return None
+
+
+def _whole(
+    opening: tuple[a.AgentStart, a.TurnStart] | None, events: Sequence[a.AgentEvent]
+) -> a.WholeLoop | None:
+    """Return the loop that an exchange began and ended; None if it did not, or did more."""
+    if opening is None or len(events) != 2:
+        return None
+    start, turn = opening
+    answer, end = events
+    if type(answer) is not a.TurnEnd or type(end) is not a.AgentEnd:
+        return None
+    if answer.request_id != turn.request_id or end.loop_id != start.loop_id:
+        return None
+    return a.WholeLoop(start, turn, answer, end)
+
+
+def _recorded(loop: t.LoopRecord, at: float, request_id: str) -> LoopRecorded:
+    return LoopRecorded(
+        session_id=loop.session_id,
+        request_id=request_id,
+        timestamp=rfc3339(at),
+        loop=msgspec.Raw(_json(loop)),
+    )
 
 
 class _Total(msgspec.Struct):

@@ -23,7 +23,8 @@ def cut(
     sent = body if isinstance(body, bytes) else json.dumps(body).encode()
     messages = DIALECTS[dialect].read_request(sent, "/x").messages
     fresh = messages[len(messages) - new :]
-    found = rawjson.delta(sent, len(messages), fresh, {} if known is None else known)
+    known = {} if known is None else known
+    found = rawjson.delta(sent, rawjson.fields_of(sent), len(messages), fresh, known)
     return json.loads(bytes(found.json or b"null")), found.unchanged
 
 
@@ -55,7 +56,7 @@ def test_known_messages_are_left_out(dialect: str, body: Any, expected: Any) -> 
 
 def test_a_body_that_is_all_new_is_kept_byte_for_byte() -> None:
     sent = b'{"messages" : [{"role":"user","content":"hi"}],  "temperature":1e0}'
-    found = rawjson.delta(sent, 1, (Raw(b"{}"),), {})
+    found = rawjson.delta(sent, rawjson.fields_of(sent), 1, (Raw(b"{}"),), {})
     assert bytes(found.json or b"") == sent
 
 
@@ -99,7 +100,7 @@ def test_few_fields_are_remembered() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"5", b'{"a":', b"[" * 100_000, b'{"request":5}'])
 def test_bodies_that_are_no_objects_give_none_or_themselves(body: bytes) -> None:
-    found = rawjson.delta(body, 0, (), {})
+    found = rawjson.delta(body, rawjson.fields_of(body), 0, (), {})
     assert found.json is None or bytes(found.json) == body
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway_sessions.analysis import rawjson
 from gateway_sessions.analysis.sampling import sampling
 
 
@@ -24,7 +25,8 @@ from gateway_sessions.analysis.sampling import sampling
     ],
 )
 def test_each_dialect_has_its_own_words(body: dict[str, Any]) -> None:
-    assert sampling(json.dumps(body | {"messages": [{"role": "user"}]}).encode()) == (100, 0.5)
+    sent = json.dumps(body | {"messages": [{"role": "user"}]}).encode()
+    assert sampling(rawjson.fields_of(sent)) == (100, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -44,4 +46,4 @@ def test_each_dialect_has_its_own_words(body: dict[str, Any]) -> None:
 def test_what_can_not_be_read_is_not_known(
     body: bytes, expected: tuple[int | None, float | None]
 ) -> None:
-    assert sampling(body) == expected
+    assert sampling(rawjson.fields_of(body)) == expected
