@@ -209,6 +209,8 @@ def _reader(read: Any) -> Any:
 
 
 def _results(fresh: Sequence[Raw], read: Sequence[tuple[Message, ...]]) -> tuple[Result, ...]:
+    if not any([_has_results(messages) for messages in read]):
+        return ()  # as in most requests
     start = len(read)
     while start and not any(message.role == ASSISTANT for message in read[start - 1]):
         start -= 1
@@ -219,6 +221,10 @@ def _results(fresh: Sequence[Raw], read: Sequence[tuple[Message, ...]]) -> tuple
         if results:
             found += map(_result, results, _padded(read_outcomes(raw), len(results)))
     return tuple(found)
+
+
+def _has_results(messages: tuple[Message, ...]) -> bool:
+    return ToolResult in [type(part) for message in messages for part in message.parts]
 
 
 def _padded(outcomes: list[Outcome], count: int) -> list[Outcome]:

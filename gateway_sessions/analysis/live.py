@@ -16,8 +16,9 @@ from gateway_sessions.analysis.options import ScribeOptions
 from gateway_sessions.analysis.responses import Outcome
 from gateway_sessions.analysis.toolbook import Made, ToolBook, Waiting
 from gateway_sessions.analysis.trees import Trees
+from gateway_sessions.conversation import Reply, Usage
 from gateway_sessions.milestones import Arrived, Finished
-from gateway_sessions.prices import Prices
+from gateway_sessions.prices import Cost, Prices
 
 OPEN_LIMIT = 1024
 """Exchanges of a session that are under way at the same time.  The end of more than that many
@@ -90,9 +91,12 @@ class Live:
         self._open.pop(finished.request_id, None)
         self.request_id = finished.request_id
         outcome = self._outcome(finished)
-        made = self._book.made(outcome.answered.calls, finished.at, finished.request_id)
+        answered, made = outcome.answered, []
+        if answered.calls:
+            made = self._book.made(answered.calls, finished.at, finished.request_id)
         found: list[e.SessionEvent] = [responses.response_recorded(outcome, made, self._options)]
-        found += self._calls(finished, made, outcome.answered.results)
+        if made or answered.results:
+            found += self._calls(finished, made, answered.results)
         if outcome.fault is not None:
             found.append(responses.error(outcome, outcome.fault, self._options))
         found.append(responses.request_completed(outcome))
@@ -133,14 +137,24 @@ class Live:
             answered = facts.answered(finished.dialect, response.body)
         reply = answered.reply
         usage = response.usage or (reply.usage if reply else None)
-        cost = None
-        if usage is not None and self._prices is not None:
-            named = response.model or (reply.model if reply else "")
-            for model in dict.fromkeys((named, finished.model)):
-                cost = cost or self._prices.cost(finished.provider, model, usage, finished.at)
         return Outcome(
-            finished=finished, answered=answered, fault=fault(response), usage=usage, cost=cost
+            finished=finished,
+            answered=answered,
+            fault=fault(response),
+            usage=usage,
+            cost=None if usage is None else self._cost(finished, reply, usage),
         )
+
+    def _cost(self, finished: Finished, reply: Reply | None, usage: Usage) -> Cost | None:
+        """Return what an exchange cost, by the model that answered or else by that asked for."""
+        if self._prices is None:
+            return None
+        provider, at = finished.provider, finished.at
+        named = finished.response.model or (reply.model if reply else "")
+        cost = self._prices.cost(provider, named, usage, at)
+        if cost is None and named != finished.model:
+            cost = self._prices.cost(provider, finished.model, usage, at)
+        return cost
 
     def _sum(self, outcome: Outcome) -> None:
         finished, ledger = outcome.finished, self._ledger

@@ -29,7 +29,7 @@ class Samples:
 
     __slots__ = ("_buckets", "_first", "_values", "count", "greatest", "least", "total")
 
-    def __init__(self) -> None:
+    def __init__(self, values: Iterable[float] = ()) -> None:
         self.count = 0
         self.total = 0.0
         self.least = 0.0
@@ -39,6 +39,7 @@ class Samples:
         self._buckets: array[int] | None = None
         self._first = 0
         """The number of the first bucket."""
+        self.extend(values)
 
     def add(self, value: float) -> None:
         """Take one more value."""

@@ -137,8 +137,10 @@ def _metadata(arrived: Arrived, asked: Asked, options: ScribeOptions) -> e.Metad
 def header_fields(headers: Headers) -> dict[str, str]:
     """Return headers by lower-case name, the values of repeated ones with commas between."""
     fields: dict[str, str] = {}
-    for sent_name, sent_value in headers:
-        name, value = rawjson.text(sent_name).lower(), rawjson.text(sent_value)
+    for sent_name, value in headers:
+        name = sent_name.lower()
+        if not (name.isascii() and value.isascii()):
+            name, value = rawjson.text(name), rawjson.text(value)  # noqa: PLW2901 - mended
         fields[name] = f"{fields[name]}, {value}" if name in fields else value
     return fields
 

@@ -14,48 +14,54 @@ from gateway_sessions.analysis.options import ScribeOptions
 from gateway_sessions.analysis.percentiles import Samples
 from gateway_sessions.analysis.requests import header_fields
 from gateway_sessions.analysis.toolbook import Made
-from gateway_sessions.conversation import Usage
+from gateway_sessions.conversation import Reply, Usage
 from gateway_sessions.milestones import Finished
 from gateway_sessions.prices import Cost
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+_NO_REPLY = Reply(())
+
+
+class Outcome:
     """All that is known of an exchange at its end."""
 
-    finished: Finished
-    answered: Answered
-    fault: Fault | None
-    usage: Usage | None
-    cost: Cost | None
+    __slots__ = (
+        "answered",
+        "cost",
+        "fault",
+        "finish_reason",
+        "finished",
+        "model",
+        "provider_ms",
+        "refused",
+        "usage",
+    )
 
-    @property
-    def model(self) -> str:
+    def __init__(
+        self,
+        *,
+        finished: Finished,
+        answered: Answered,
+        fault: Fault | None,
+        usage: Usage | None,
+        cost: Cost | None,
+    ) -> None:
+        response, reply = finished.response, answered.reply or _NO_REPLY
+        self.finished = finished
+        self.answered = answered
+        self.fault = fault
+        self.usage = usage
+        self.cost = cost
+        self.model = rawjson.text(response.model or reply.model or finished.model)
         """The model that answered; the one that was asked for where the provider does not say."""
-        reply = self.answered.reply
-        named = self.finished.response.model or (reply.model if reply else "")
-        return rawjson.text(named or self.finished.model)
-
-    @property
-    def finish_reason(self) -> str | None:
+        said = response.finish_reason or reply.finish_reason
+        self.finish_reason = rawjson.text(said) or None
         """The provider's own word for why the answer ended; None where it says none."""
-        reply = self.answered.reply
-        said = self.finished.response.finish_reason or (reply.finish_reason if reply else "")
-        return rawjson.text(said) or None
-
-    @property
-    def refused(self) -> bool:
+        denied = fault is not None and fault.refused
+        self.refused = response.refused or reply.refused or denied
         """Whether the provider declined; a normal end is none."""
-        reply, fault = self.answered.reply, self.fault
-        return bool(
-            self.finished.response.refused
-            or (reply is not None and reply.refused)
-            or (fault is not None and fault.refused)
-        )
-
-    @property
-    def provider_ms(self) -> float:
+        self.provider_ms = max(0.0, response.duration_ms - finished.overhead_ms)
         """How long the exchange took but for our own part of it."""
-        return max(0.0, self.finished.response.duration_ms - self.finished.overhead_ms)
 
 
 def response_recorded(
@@ -74,16 +80,22 @@ def response_recorded(
         stats=stats,
         tokens=stats.tokens,
         response_text=rawjson.text(answered.text) if options.full and answered.text else None,
-        response_json=rawjson.embedded(response.body) if options.full else None,
+        response_json=_body(outcome) if options.full else None,
         response_headers=header_fields(response.headers) or None,
     )
+
+
+def _body(outcome: Outcome) -> msgspec.Raw | None:
+    """Return the body as JSON; one that has been read as a reply is known to be some."""
+    body = outcome.finished.response.body
+    known = outcome.answered.reply is not None
+    return rawjson.strict(body) if known else rawjson.embedded(body)
 
 
 def _stats(outcome: Outcome, calls: list[Made], options: ScribeOptions) -> e.ResponseStats:
     finished, answered = outcome.finished, outcome.answered
     response, streamed = finished.response, finished.response.streamed
-    gaps = Samples()
-    gaps.extend(finished.chunk_gaps_ms)
+    gaps = finished.chunk_gaps_ms if streamed else ()
     return e.ResponseStats(
         provider_latency_ms=outcome.provider_ms,
         post_processing_ms=max(0.0, finished.overhead_ms - finished.detection_ms),
@@ -97,7 +109,7 @@ def _stats(outcome: Outcome, calls: list[Made], options: ScribeOptions) -> e.Res
         chunk_count=response.chunks if streamed else None,
         streaming_duration_ms=streaming_ms(response) if streamed else None,
         time_to_first_token_ms=response.time_to_first_byte_ms if streamed else None,
-        chunk_latency=chunk_latency(gaps) if streamed and gaps.count else None,
+        chunk_latency=chunk_latency(Samples(gaps)) if gaps else None,
         raw_usage=rawjson.usage(response.body) if outcome.usage is not None else None,
         cost_usd=outcome.cost.total if outcome.cost is not None else None,
     )

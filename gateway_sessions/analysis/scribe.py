@@ -15,6 +15,8 @@ from gateway_sessions.prices import Prices
 
 __all__ = ["Scribe", "ScribeOptions"]
 
+_UNSEEN = facts.Asked()
+"""What is known of a request that nobody saw."""
 EVICTED, SHUTDOWN = "evicted", "shutdown"
 
 
@@ -73,7 +75,7 @@ class Scribe:
         return found + live.arrived(arrived, asked)
 
     def _finished(self, finished: Finished) -> list[e.SessionEvent]:
-        live, found = self._session(finished, facts.Asked())
+        live, found = self._session(finished, _UNSEEN)
         found += live.finished(finished)
         if live.ending is not None and not live.under_way:
             del self._live[live.id]
