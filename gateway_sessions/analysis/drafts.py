@@ -37,10 +37,11 @@ from gateway_sessions.analysis.agent_tree import (
     SideCall,
     SpawnRef,
     ToolOutcome,
+    Turn,
     Usage,
 )
 from gateway_sessions.analysis.loop_states import OPEN, next_status
-from gateway_sessions.analysis.turn_drafts import TurnDraft
+from gateway_sessions.analysis.turn_drafts import TurnDraft, whole_turn
 from gateway_sessions.conversation import Message
 
 EVENTS_KEPT = 10_000
@@ -196,11 +197,8 @@ class LoopDraft(msgspec.Struct, gc=False):
         self.last_at = max(self.last_at, whole.end.at)
         if self.status == "rejected":
             self.rejection = whole.end.reason
-        turn = TurnDraft(whole.turn.turn_index, whole.turn.triggered_by, whole.turn.at)
-        turn.begin(whole.turn)
-        turn.end(whole.answer)
         self.shed_turns, self.shed_usage = 1, whole.answer.usage
-        return self.record((turn,))
+        return self._record((whole_turn(whole),))
 
     def _shed(self, turn: TurnDraft) -> None:
         """Let go of a turn but for its sums."""
@@ -228,11 +226,15 @@ class LoopDraft(msgspec.Struct, gc=False):
         shown = [*self.turns.values()] if turns is None else turns
         if len(shown) > 1:
             shown = sorted(shown, key=lambda turn: turn.index)
+        return self._record(tuple([turn.record(self.loop_id) for turn in shown]))
+
+    def _record(self, turns: tuple[Turn, ...]) -> LoopRecord:
         group = self.group.record if self.group is not None else None
         if group is not None and group.selected_loop_id == self.loop_id:
             group = msgspec.structs.replace(group, is_selected=True)
-        refs = tuple(self.children.values())
-        working = [ref.child_loop_id for ref in refs]
+        refs, next_ids = tuple(self.children.values()), self.next_loop_ids
+        if refs:
+            next_ids = [*dict.fromkeys((*next_ids, *(ref.child_loop_id for ref in refs)))]
         return LoopRecord(
             loop_id=self.loop_id,
             session_id=self.session_id,
@@ -245,13 +247,13 @@ class LoopDraft(msgspec.Struct, gc=False):
             rejection=self.rejection,
             config=self.config,
             messages=tuple(self.messages),
-            turns=tuple([turn.record(self.loop_id) for turn in shown]),
+            turns=turns,
             turn_count=self.shed_turns + len(self.turns),
             tool_calls=self.tool_calls(),
             usage=self.usage(),
             metadata=self.metadata,
             events=tuple(self.events),
-            children_loop_ids=tuple(dict.fromkeys((*self.next_loop_ids, *working))),
+            children_loop_ids=tuple(next_ids),
             child_loop_refs=refs,
             parallel_group=group,
             compaction_block=self.compaction_block,

@@ -141,7 +141,7 @@ def asked(dialect: str, path: str, body: bytes, new: int) -> Asked:
         new=fresh,
         delta=delta,
         text=newest_text(delta),
-        results=_results(fresh, read),
+        results=_results(fresh, read) if _has_results(delta) else (),
         has_system_prompt=bool(conversation.system) or _opens_with_system(messages),
         tool_count=_tool_count(conversation.tools),
     )
@@ -159,6 +159,10 @@ def answered(dialect: str, body: bytes) -> Answered:
     if not reply.messages:
         return Answered(reply=reply)
     message = reply.messages[0]
+    if len(reply.messages) == len(message.parts) == 1 and type(message.parts[0]) is Text:
+        # As most answers are.
+        words = message.parts[0].text
+        return Answered(message=message, text=words or None, blocks=1, reply=reply)
     made = tuple(calls(message.parts))
     ran = [part for part in message.parts if isinstance(part, ToolResult)]
     return Answered(
@@ -209,8 +213,6 @@ def _reader(read: Any) -> Any:
 
 
 def _results(fresh: Sequence[Raw], read: Sequence[tuple[Message, ...]]) -> tuple[Result, ...]:
-    if not any([_has_results(messages) for messages in read]):
-        return ()  # as in most requests
     start = len(read)
     while start and not any(message.role == ASSISTANT for message in read[start - 1]):
         start -= 1
@@ -223,8 +225,8 @@ def _results(fresh: Sequence[Raw], read: Sequence[tuple[Message, ...]]) -> tuple
     return tuple(found)
 
 
-def _has_results(messages: tuple[Message, ...]) -> bool:
-    return ToolResult in [type(part) for message in messages for part in message.parts]
+def _has_results(delta: tuple[Message, ...]) -> bool:
+    return ToolResult in [type(part) for message in delta for part in message.parts]
 
 
 def _padded(outcomes: list[Outcome], count: int) -> list[Outcome]:

@@ -15,7 +15,7 @@ A pure function of verdicts and of what is new in each exchange, session by sess
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -90,9 +90,12 @@ class Inference:
         if arrived.session.relation == "side_call":
             return []
         thread = self._thread(arrived.session, arrived.at)
-        found = list(rivals.chosen(thread, arrived, asked))
-        found += self._results(thread, arrived, asked, results)
-        found += self._turn(thread, arrived, asked, answers=bool(results))
+        found: list[a.AgentEvent] = []
+        if thread.rivals:
+            found += rivals.chosen(thread, arrived, asked)
+        if results:
+            found += self._results(thread, arrived, asked, results)
+        self._turn(thread, arrived, asked, found, answers=bool(results))
         return found
 
     def response(self, tag: SessionTag, request_id: str, answer: Answer) -> list[a.AgentEvent]:
@@ -114,7 +117,8 @@ class Inference:
             tried = self._missed(thread, tag, request_id, answer.at, found)
         if answer.text:
             self._children.said(thread.session_id, answer.text)
-        thread.said(tried.loop_id, answer.text or "", dict(answer.calls))
+        if thread.rivals:
+            thread.said(tried.loop_id, answer.text or "", dict(answer.calls))
         found.append(
             a.TurnEnd(
                 session_id=thread.session_id,
@@ -129,8 +133,9 @@ class Inference:
         )
         if answer.error is None or answer.refused:
             found += self._after(thread, tried, answer)
-            main = Rival(tried, answer.text or "", dict(answer.calls))
-            found += rivals.alternatives(thread, main, answer.at, answer.alternatives)
+            if answer.alternatives:
+                main = Rival(tried, answer.text or "", dict(answer.calls))
+                found += rivals.alternatives(thread, main, answer.at, answer.alternatives)
         elif thread.is_current(tried):
             thread.failed, thread.failed_at = tried, answer.at
         else:
@@ -186,45 +191,56 @@ class Inference:
                 )
 
     def _turn(
-        self, thread: Thread, arrived: Arrived, asked: Asked, *, answers: bool
-    ) -> Iterator[a.AgentEvent]:
+        self,
+        thread: Thread,
+        arrived: Arrived,
+        asked: Asked,
+        found: list[a.AgentEvent],
+        *,
+        answers: bool,
+    ) -> None:
         relation = arrived.session.relation
         failed = thread.failed
         if relation == "retry" and failed is not None:
-            yield self._asks(thread, failed, arrived, asked)
+            found.append(self._asks(thread, failed, arrived, asked))
         elif relation == "retry" and thread.tries:
             tried = thread.beside(next(reversed(thread.tries.values())))
-            yield from rivals.begun(thread, tried, arrived.at, readings.config(arrived, asked))
-            yield self._asks(thread, tried, arrived, asked, trigger="branch")
+            found += rivals.begun(thread, tried, arrived.at, readings.config(arrived, asked))
+            found.append(self._asks(thread, tried, arrived, asked, trigger="branch"))
         elif (
             relation == "continue" and thread.is_open and (answers or not readings.asks_anew(asked))
         ):
             tried = thread.next_turn()
-            yield self._asks(thread, tried, arrived, asked, trigger="continuation")
+            found.append(self._asks(thread, tried, arrived, asked, trigger="continuation"))
         else:
-            yield from self._given_up(thread, thread.failed_at or arrived.at)
-            yield from self._opens(thread, arrived, asked)
+            if thread.is_open:
+                found += self._given_up(thread, thread.failed_at or arrived.at)
+            self._opens(thread, arrived, asked, found)
 
-    def _opens(self, thread: Thread, arrived: Arrived, asked: Asked) -> Iterator[a.AgentEvent]:
+    def _opens(
+        self, thread: Thread, arrived: Arrived, asked: Asked, found: list[a.AgentEvent]
+    ) -> None:
         """Begin a loop, and its first turn."""
         tag = arrived.session
         history = arrived.message_count - arrived.new_messages
         kind, parent, trigger = thread.continuation(tag.relation, history)
         thread.agent_id = thread.agent_id or readings.agent(arrived)
         tried = thread.open(history, parent)
-        links: list[a.AgentEvent] = []
+        links: Iterable[a.AgentEvent] = ()
         spawn = None
         if tag.parent_session_id is not None and thread.loops == 1:
             trigger = "sub_agent"
-            links += self._children.spawned(
-                self._threads.get(tag.parent_session_id),
-                tried,
-                tag.session_id,
-                asked.text or "",
-                arrived.at,
-            )
+            links = [
+                *self._children.spawned(
+                    self._threads.get(tag.parent_session_id),
+                    tried,
+                    tag.session_id,
+                    asked.text or "",
+                    arrived.at,
+                )
+            ]
             spawn = readings.spawn(self._children.link(tag.session_id), tag)
-        yield a.AgentStart(
+        start = a.AgentStart(
             session_id=thread.session_id,
             loop_id=tried.loop_id,
             at=arrived.at,
@@ -236,15 +252,17 @@ class Inference:
             config=readings.config(arrived, asked),
             spawn=spawn,
         )
-        yield from links
-        if isinstance(kind, t.Compaction) and self._summaries:
-            yield a.CompactionEnded(
-                session_id=thread.session_id,
-                loop_id=tried.loop_id,
-                at=arrived.at,
-                block=readings.first_text(asked),
+        found += (start, *links)
+        if self._summaries and isinstance(kind, t.Compaction):
+            found.append(
+                a.CompactionEnded(
+                    session_id=thread.session_id,
+                    loop_id=tried.loop_id,
+                    at=arrived.at,
+                    block=readings.first_text(asked),
+                )
             )
-        yield self._asks(thread, tried, arrived, asked, trigger=trigger)
+        found.append(self._asks(thread, tried, arrived, asked, trigger=trigger))
 
     def _missed(
         self,

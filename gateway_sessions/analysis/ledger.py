@@ -32,6 +32,19 @@ class _Tool:
         self.timed = 0
 
 
+class _Model:
+    """A model's share."""
+
+    __slots__ = ("input", "output", "requests")
+
+    def __init__(self) -> None:
+        self.requests = self.input = self.output = 0
+
+
+_NOTHING = Usage()
+"""What is used before anything is."""
+
+
 class Ledger:
     """Sums over the exchanges of one session.  Each part of an exchange is added once."""
 
@@ -60,8 +73,8 @@ class Ledger:
         self._provider_ms = Samples()
         self._overhead_ms = 0.0
         self._detection_ms = 0.0
-        self._usage = Usage()
-        self._models: dict[str, e.ModelTokens] = {}
+        self._usage = _NOTHING
+        self._models: dict[str, _Model] = {}
         self._tools: dict[str, _Tool] = {}
         self._ttft: Samples | None = None
         self._chunks = 0
@@ -94,18 +107,14 @@ class Ledger:
     def used(self, provider: str, model: str, usage: Usage | None, cost: Cost | None) -> None:
         """Add an exchange's tokens, as far as they are known, and what they cost."""
         self._billed = provider, model[:NAME_LENGTH]
-        known = usage or Usage()
-        self._usage = _added(self._usage, known)
-        name = _known_or_others(model, self._models)
-        before = self._models.get(name) or e.ModelTokens(
-            request_count=0, input=0, output=0, total=0
-        )
-        self._models[name] = e.ModelTokens(
-            request_count=before.request_count + 1,
-            input=before.input + known.input_tokens,
-            output=before.output + known.output_tokens,
-            total=before.total + known.input_tokens + known.output_tokens,
-        )
+        known = usage or _NOTHING
+        self._usage = known if self._usage is _NOTHING else _added(self._usage, known)
+        used = self._models.get(model)
+        if used is None:
+            used = self._models.setdefault(_known_or_others(model, self._models), _Model())
+        used.requests += 1
+        used.input += known.input_tokens
+        used.output += known.output_tokens
         if cost is not None:
             self._cost = _sum(self._cost, cost)
             self._priced_tokens += known.input_tokens + known.output_tokens
@@ -170,7 +179,15 @@ class Ledger:
             audio_input=usage.audio_input_tokens,
             audio_output=usage.audio_output_tokens,
             grand_total=usage.input_tokens + usage.output_tokens,
-            by_model=dict(self._models),
+            by_model={
+                name: e.ModelTokens(
+                    request_count=used.requests,
+                    input=used.input,
+                    output=used.output,
+                    total=used.input + used.output,
+                )
+                for name, used in self._models.items()
+            },
         )
 
     def _tool_summary(self) -> e.ToolSummary:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import ceil, exp, log
 
 EXACT = 256
@@ -29,7 +29,7 @@ class Samples:
 
     __slots__ = ("_buckets", "_first", "_values", "count", "greatest", "least", "total")
 
-    def __init__(self, values: Iterable[float] = ()) -> None:
+    def __init__(self, values: Sequence[float] = ()) -> None:
         self.count = 0
         self.total = 0.0
         self.least = 0.0
@@ -39,7 +39,8 @@ class Samples:
         self._buckets: array[int] | None = None
         self._first = 0
         """The number of the first bucket."""
-        self.extend(values)
+        if values:
+            self.extend(values)
 
     def add(self, value: float) -> None:
         """Take one more value."""

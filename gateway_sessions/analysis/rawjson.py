@@ -19,6 +19,7 @@ _fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _items = msgspec.json.Decoder(list[Raw]).decode
 _value = msgspec.json.Decoder(Raw).decode
 _encode = msgspec.json.Encoder().encode
+_BRACE, _BRACKET = b"{["
 _BREAKS_TO_SPACES = bytes.maketrans(b"\r\n", b"  ")
 
 HISTORIES = ("messages", "contents", "input")
@@ -34,6 +35,8 @@ FIELDS_REMEMBERED = 16
 def strict(sent: bytes | Raw) -> Raw:
     """Return valid JSON as strict JSON on one line; a copy that holds no larger buffer."""
     text = bytes(sent)
+    if is_clean(text):
+        return Raw(text)
     if not text.isascii():
         try:
             text.decode()
@@ -42,6 +45,11 @@ def strict(sent: bytes | Raw) -> Raw:
     if b"\n" in text or b"\r" in text:
         text = text.translate(_BREAKS_TO_SPACES)  # between tokens: strings can not hold them
     return Raw(text)
+
+
+def is_clean(text: bytes) -> bool:
+    """Tell whether JSON surely is strict and on one line."""
+    return text.isascii() and b"\n" not in text and b"\r" not in text
 
 
 def embedded(body: bytes) -> Raw | None:
@@ -77,6 +85,8 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
     """The body without what is as before; None where it is no JSON object."""
     unchanged: tuple[str, ...] = ()
     """Large fields that are left out, since the newest request that had them had the same."""
+    is_clean: bool = False
+    """Whether the messages that are new surely are strict JSON on one line, as they came."""
 
 
 def fields_of(body: bytes | Raw) -> Mapping[str, Raw]:
@@ -89,7 +99,7 @@ def fields_of(body: bytes | Raw) -> Mapping[str, Raw]:
 
 def is_object(raw: Raw) -> bool:
     """Tell whether JSON is an object."""
-    return bytes(memoryview(raw)[:1]) == b"{"
+    return memoryview(raw)[0] == _BRACE
 
 
 def delta(
@@ -116,8 +126,12 @@ def delta(
         cut, unchanged = _without(inner, count, new, known)
         kept = {**fields, wrapper: Raw(_encode(cut))}
     if not unchanged and len(new) == count:
-        return Delta(strict(body))
-    return Delta(strict(_encode(kept)), unchanged)
+        clean = is_clean(body)
+        return Delta(Raw(body) if clean else strict(body), (), clean)
+    text = _encode(kept)
+    # A field that is left out may be the one with the messages.
+    clean = not unchanged and is_clean(text)
+    return Delta(Raw(text) if clean else strict(text), unchanged, clean)
 
 
 def _without(
@@ -143,7 +157,7 @@ def _without(
 
 
 def _is_list(raw: Raw) -> bool:
-    return bytes(memoryview(raw)[:1]) == b"["
+    return memoryview(raw)[0] == _BRACKET
 
 
 def _same(name: str, raw: Raw, known: dict[str, int]) -> bool:

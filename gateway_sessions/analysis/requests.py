@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
+
+from msgspec import Raw
 
 from gateway_sessions import events as e
 from gateway_sessions.analysis import rawjson
@@ -92,9 +94,16 @@ def request_recorded(
         request_text=rawjson.text(asked.text) if options.full and asked.text else None,
         request_json=body.json,
         unchanged_fields=body.unchanged,
-        delta_messages=tuple(map(rawjson.strict, asked.new)) if options.full else None,
+        delta_messages=_messages(asked.new, body) if options.full else None,
         parse_error=arrived.parse_error or asked.unreadable,
     )
+
+
+def _messages(new: Sequence[Raw], body: rawjson.Delta) -> tuple[Raw, ...]:
+    """Return messages for an event; those in a body that needs no mending need none either."""
+    if body.is_clean:
+        return tuple([message.copy() for message in new])
+    return tuple(map(rawjson.strict, new))
 
 
 def tool_durations(headers: Headers) -> list[tuple[str, float]]:
@@ -146,8 +155,11 @@ def header_fields(headers: Headers) -> dict[str, str]:
 
 
 def _tags(headers: dict[str, str], asked: Asked) -> tuple[str, ...]:
+    fields = asked.conversation.fields if asked.conversation else {}
+    if not fields and headers.keys().isdisjoint(TAG_HEADERS):
+        return ()
     words = [word.strip() for name in TAG_HEADERS for word in headers.get(name, "").split(",")]
-    metadata: Any = asked.conversation.fields.get("metadata") if asked.conversation else None
+    metadata: Any = fields.get("metadata")
     named: Any = metadata.get("tags") if isinstance(metadata, dict) else None
     if isinstance(named, list):
         words += [rawjson.text(word.strip()) for word in named if isinstance(word, str)]

@@ -65,7 +65,8 @@ class Thread:
     """Calls of the newest answer that have no result yet."""
     rivals: dict[str, Rival] = field(default_factory=dict)
     """Loops that answer the same request, by id, while it is not known which one counts."""
-    _starts: list[Start] = field(default_factory=list)
+    _starts: dict[str, Start] = field(default_factory=dict)
+    """The newest loops, by id, oldest first."""
 
     def is_current(self, tried: Try) -> bool:
         """Tell whether an attempt is one at the newest turn."""
@@ -95,7 +96,7 @@ class Thread:
 
     def beside(self, rival: Try, turn_index: int = 0) -> Try:
         """Begin a loop that answers the same request as another; the current one stays."""
-        start = self._start(rival.loop_id)
+        start = self._starts.get(rival.loop_id)
         history, parent = (start.history, start.parent_loop_id) if start else (0, None)
         if rival.loop_id not in self.rivals:
             self.rivals = {rival.loop_id: Rival(rival)}
@@ -119,7 +120,7 @@ class Thread:
 
     def parent_of(self, loop_id: str) -> str | None:
         """Return the loop that a loop goes on from."""
-        start = self._start(loop_id)
+        start = self._starts.get(loop_id)
         return start.parent_loop_id if start else None
 
     def said(self, loop_id: str, text: str, calls: dict[str, Call]) -> None:
@@ -151,20 +152,17 @@ class Thread:
         """Return the id of a loop that begins now."""
         loop_id = f"{self.session_id}.{self.agent_id}.{self.first_number + self.loops}"
         self.loops += 1
-        self._starts.append(Start(loop_id, parent, history))
+        self._starts[loop_id] = Start(loop_id, parent, history)
         if len(self._starts) > STARTS_KEPT:
-            del self._starts[0]
+            del self._starts[next(iter(self._starts))]
         return loop_id
 
     def _reaching(self, history: int) -> str | None:
         """Return the loop in which a history of that many messages ends."""
-        start = self._start(self.loop_id)
+        start = self._starts.get(self.loop_id)
         while start is not None and start.history >= history and start.parent_loop_id:
-            start = self._start(start.parent_loop_id)
+            start = self._starts.get(start.parent_loop_id)
         return start.loop_id if start else self.loop_id
-
-    def _start(self, loop_id: str) -> Start | None:
-        return next((start for start in self._starts if start.loop_id == loop_id), None)
 
 
 def ending(

@@ -11,7 +11,7 @@ import msgspec
 from gateway_sessions.analysis import agent_events as a
 from gateway_sessions.analysis import agent_tree as t
 from gateway_sessions.analysis import rawjson
-from gateway_sessions.analysis.facts import Asked
+from gateway_sessions.analysis.facts import Asked, Call
 from gateway_sessions.analysis.inference import Answer, Inference
 from gateway_sessions.analysis.moments import rfc3339
 from gateway_sessions.analysis.options import ScribeOptions
@@ -56,13 +56,16 @@ class Trees:
     def finished(self, outcome: Outcome, made: Sequence[Made]) -> list[LoopRecorded]:
         """Take the end of an exchange; return the loops that have changed."""
         finished, answered = outcome.finished, outcome.answered
-        ran = {result.call_id for result in answered.results}
+        calls: list[tuple[str, Call]] = []
+        if made:
+            ran = {result.call_id for result in answered.results}
+            calls = [(each.id, each.call) for each in made if each.call.id not in ran]
         usage = _usage(outcome)
         answer = Answer(
             at=finished.at,
             message=None,
             text=answered.text,
-            calls=[(each.id, each.call) for each in made if each.call.id not in ran],
+            calls=calls,
             finish_reason=outcome.finish_reason,
             refused=outcome.refused or _is_denied(finished.response),
             error=outcome.fault.kind if outcome.fault is not None else None,
@@ -113,21 +116,25 @@ class Trees:
 
     def _add_up(self, tag: SessionTag, usage: t.Usage) -> None:
         """Add an exchange to its session and to all that it works for."""
-        session_id: str | None = tag.session_id
-        seen: set[str] = set()
-        while session_id is not None and session_id not in seen and len(seen) < DEEPEST:
-            seen.add(session_id)
-            total = self._totals.get(session_id)
-            if total is None:
-                total = self._totals[session_id] = _Total()
-                if len(self._totals) > TOTALS_KEPT:
-                    self._totals.popitem(last=False)
-            else:
-                self._totals.move_to_end(session_id)
-            if session_id == tag.session_id and tag.parent_session_id is not None:
-                total.parent = tag.parent_session_id
+        total = self._total(tag.session_id)
+        if tag.parent_session_id is not None:
+            total.parent = tag.parent_session_id
+        total.usage += usage
+        seen = {tag.session_id}
+        while total.parent is not None and total.parent not in seen and len(seen) < DEEPEST:
+            seen.add(total.parent)
+            total = self._total(total.parent)
             total.usage += usage
-            session_id = total.parent
+
+    def _total(self, session_id: str) -> _Total:
+        total = self._totals.get(session_id)
+        if total is None:
+            total = self._totals[session_id] = _Total()
+            if len(self._totals) > TOTALS_KEPT:
+                self._totals.popitem(last=False)
+        else:
+            self._totals.move_to_end(session_id)
+        return total
 
 
 def _opening(events: Sequence[a.AgentEvent]) -> tuple[a.AgentStart, a.TurnStart] | None:
@@ -167,7 +174,7 @@ def _recorded(loop: t.LoopRecord, at: float, request_id: str) -> LoopRecorded:
 class _Total(msgspec.Struct):
     """A session's usage together with that of its sub-agents."""
 
-    usage: t.Usage = t.Usage()
+    usage: t.Usage = t.NOTHING
     parent: str | None = None
 
 

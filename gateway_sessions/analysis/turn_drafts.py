@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway_sessions.analysis.agent_events import TurnEnd, TurnStart
+from gateway_sessions.analysis.agent_events import TurnEnd, TurnStart, WholeLoop
 from gateway_sessions.analysis.agent_tree import (
     NOTHING,
     Attempt,
@@ -89,6 +89,21 @@ class TurnDraft(msgspec.Struct, gc=False):
             ended_at=self.ended_at,
             attempts=tuple(self.attempts),
         )
+
+
+def whole_turn(whole: WholeLoop) -> Turn:
+    """Return the turn of a loop that has one only, of which all is known."""
+    turn, answer = whole.turn, whole.answer
+    return Turn(
+        turn_id=TurnId(loop_id=turn.loop_id, turn_index=turn.turn_index),
+        triggered_by=turn.triggered_by,
+        usage=answer.usage,
+        input_messages=turn.input_messages,
+        output_message=answer.output_message,
+        started_at=turn.at,
+        ended_at=answer.at,
+        attempts=(_ended(turn.request_id, turn.at, answer),),
+    )
 
 
 def _ended(request_id: str, started_at: float, event: TurnEnd) -> Attempt:
