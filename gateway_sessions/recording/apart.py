@@ -128,8 +128,8 @@ class ApartWriter:
             raise _error(answer.problem)
 
     def _ask(self, kind: bytes, content: bytes) -> Answer:
-        self._connection.sendall(wire.HEAD.pack(kind, len(content)))
-        self._connection.sendall(content)
+        # In one piece: each call gives up Python's lock and has to wait for it again.
+        self._connection.sendall(wire.HEAD.pack(kind, len(content)) + content)
         answer = self._answers.get()
         if answer is None:
             self._answers.put(None)  # for who asks next

@@ -79,7 +79,10 @@ class Lanes(Generic[L_]):
 
     def crowded(self) -> bool:
         """Tell whether a writer is behind by more than half of what may wait for it."""
-        return any(lane.crowded for lane in self._lanes)
+        for lane in self._lanes:  # asked for each item: `any` would take twice as long
+            if lane.crowded:
+                return True
+        return False
 
     def caught_up(self) -> bool:
         """Tell whether nothing waits for any writer."""

@@ -120,7 +120,7 @@ class Intake:
         slow the others down for long: there is a limit to the waiting, which starts over when
         all of them have caught up.
         """
-        if self._recorder.caught_up():
+        if self._patience < PATIENCE_SECONDS and self._recorder.caught_up():
             self._patience = PATIENCE_SECONDS
         while self._patience > 0 and self._recorder.crowded():
             began = time.monotonic()

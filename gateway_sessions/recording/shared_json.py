@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import repeat
 
 import msgspec
 
@@ -39,35 +40,39 @@ class SharedJson:
         Raises `TypeError` and the like for an event with a value that JSON has no form for.
         """
         if not self._is_shared:
-            return b"[%b]" % b",".join(map(_text, batch))
+            return b"[%b]" % b",".join(_texts(batch))
         found = self._take(batch)
-        made: list[tuple[SessionEvent, bytes]] = []
-        texts: list[bytes] = []
-        for event, left in zip(batch, found, strict=True):
-            if left is None:
-                left = event, _text(event)  # noqa: PLW2901 - as if it had been found
-                made.append(left)
-            texts.append(left[1])
-        if made:
-            self._leave(made)
-        return b"[%b]" % b",".join(texts)
+        missing = [place for place, left in enumerate(found) if left is None]
+        if missing:
+            made = _texts([batch[place] for place in missing])
+            entries = [(batch[place], text) for place, text in zip(missing, made, strict=True)]
+            self._leave(entries)
+            for place, entry in zip(missing, entries, strict=True):
+                found[place] = entry
+        return b"[%b]" % b",".join([left[1] for left in found if left is not None])
 
     def _take(self, batch: Sequence[SessionEvent]) -> list[tuple[SessionEvent, bytes] | None]:
         with self._lock:
-            found = [self._left.pop(id(event), None) for event in batch]
-            self._bytes -= sum(_size(left) for left in found if left is not None)
+            found = [*map(self._left.pop, map(id, batch), repeat(None))]
+            self._bytes -= _size([left for left in found if left is not None])
         return found
 
-    def _leave(self, made: list[tuple[SessionEvent, bytes]]) -> None:
+    def _leave(self, made: Sequence[tuple[SessionEvent, bytes]]) -> None:
         """Leave JSON for another writer; the oldest that nobody came for makes room."""
         with self._lock:
-            for entry in made:
-                key = id(entry[0])
-                if key not in self._left:  # else both were at it at the same time
-                    self._left[key] = entry
-                    self._bytes += _size(entry)
+            # What both were at at the same time is there already.
+            new = {id(entry[0]): entry for entry in made if id(entry[0]) not in self._left}
+            self._left |= new
+            self._bytes += _size(new.values())
             while self._bytes > LEFT_BYTES:
-                self._bytes -= _size(self._left.pop(next(iter(self._left))))
+                self._bytes -= _size([self._left.pop(next(iter(self._left)))])
+
+
+def _texts(batch: Sequence[SessionEvent]) -> list[bytes]:
+    try:
+        return [*map(_encode, batch)]
+    except UnicodeEncodeError:  # half a character in one of them
+        return [*map(_text, batch)]
 
 
 def _text(event: SessionEvent) -> bytes:
@@ -77,5 +82,5 @@ def _text(event: SessionEvent) -> bytes:
         return json_line(event)
 
 
-def _size(entry: tuple[SessionEvent, bytes]) -> int:
-    return OVERHEAD_BYTES + len(entry[1])
+def _size(entries: Collection[tuple[SessionEvent, bytes]]) -> int:
+    return OVERHEAD_BYTES * len(entries) + sum([len(text) for _, text in entries])

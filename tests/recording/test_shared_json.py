@@ -16,13 +16,13 @@ from tests.recording.session_events import failed
 def made(monkeypatch: pytest.MonkeyPatch) -> list[SessionEvent]:
     """Return the events of which JSON is made, in order."""
     found: list[SessionEvent] = []
-    make = shared_json._text
+    make = shared_json._encode
 
     def counted(event: SessionEvent) -> bytes:
         found.append(event)
         return make(event)
 
-    monkeypatch.setattr(shared_json, "_text", counted)
+    monkeypatch.setattr(shared_json, "_encode", counted)
     return found
 
 
@@ -39,6 +39,17 @@ def test_json_is_made_once_for_two_writers(made: list[SessionEvent]) -> None:
     assert made == events
     assert shared._bytes == 0
     assert not shared._left
+
+
+def test_what_some_of_a_batch_was_made_into_is_taken_over(made: list[SessionEvent]) -> None:
+    events = [failed(message=text) for text in "abcd"]
+    shared = SharedJson(2)
+    shared.array(events[1:3])
+    assert texts(shared.array(events)) == ["a", "b", "c", "d"]
+    assert made == [events[1], events[2], events[0], events[3]]
+    assert texts(shared.array([events[3], events[0]])) == ["d", "a"]
+    assert len(made) == len(events)
+    assert shared._bytes == 0
 
 
 def test_one_writer_leaves_nothing_behind(made: list[SessionEvent]) -> None:
