@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -17,19 +16,52 @@ _json = msgspec.json.Encoder().encode
 _read = msgspec.json.Decoder(LoopRecord).decode
 
 
-def read_loop(event: LoopRecorded) -> LoopRecord:
-    """Return the loop of an event; raises `ValueError` where it is none."""
+class Loops:
+    """The newest of what a batch says of each loop and each turn."""
+
+    def __init__(self) -> None:
+        self._loops: dict[str, tuple[LoopRecord, str]] = {}
+        self._turns: dict[tuple[str, int], tuple[Turn, str, str]] = {}
+
+    def take(self, event: LoopRecorded, at: str) -> None:
+        """Take in an event, whose time is ``at`` as the tables have it.
+
+        Raises `ValueError` where it holds no loop.
+        """
+        loop = _loop(event)
+        key = loop.loop_id
+        for turn in loop.turns:
+            place = key, turn.turn_id.turn_index
+            if place not in self._turns or at >= self._turns[place][2]:
+                self._turns[place] = turn, loop.session_id, at
+        if key in self._loops:
+            other, then = self._loops[key]
+            newer, older = (loop, other) if at >= then else (other, loop)
+            block = newer.compaction_block or older.compaction_block  # told once
+            loop, at = msgspec.structs.replace(newer, compaction_block=block), max(at, then)
+        self._loops[key] = loop, at
+
+    def rows(self) -> list[Row]:
+        """Return the rows of loops, as `statements.LOOPS` has them."""
+        return [_loop_row(loop, at) for loop, at in self._loops.values()]
+
+    def turn_rows(self) -> list[Row]:
+        """Return the rows of turns, as `statements.TURNS` has them."""
+        return [
+            _turn_row(turn, loop_id, session_id, at)
+            for (loop_id, _), (turn, session_id, at) in self._turns.items()
+        ]
+
+
+def _loop(event: LoopRecorded) -> LoopRecord:
     try:
         return _read(event.loop)
     except msgspec.DecodeError as error:
         raise ValueError(f"not a loop: {error}") from error
 
 
-def loop_row(loop: LoopRecord, at: str) -> Row:
-    """Return a loop, but for its turns, in the order of `tables.WRITE_LOOPS`.
-
-    ``at`` is the event's time as the tables have it.
-    """
+def _loop_row(loop: LoopRecord, at: str) -> Row:
+    """Return a loop, but for its turns."""
     kind = loop.continuation_kind
     return (
         loop.loop_id,
@@ -57,24 +89,22 @@ def loop_row(loop: LoopRecord, at: str) -> Row:
     )
 
 
-def turn_rows(loop: LoopRecord, at: str) -> Iterator[Row]:
-    """Yield the turns that a loop comes with, in the order of `tables.WRITE_TURNS`."""
-    for turn in loop.turns:
-        yield (
-            loop.loop_id,
-            turn.turn_id.turn_index,
-            loop.session_id,
-            _request_id(turn),
-            turn.triggered_by,
-            _time(turn.started_at),
-            _time(turn.ended_at),
-            _text(turn.attempts or None),
-            int(turn.has_tool_calls),
-            _text(turn.tool_results or None),
-            *_usage(turn.usage),
-            _text(turn),
-            at,
-        )
+def _turn_row(turn: Turn, loop_id: str, session_id: str, at: str) -> Row:
+    return (
+        loop_id,
+        turn.turn_id.turn_index,
+        session_id,
+        _request_id(turn),
+        turn.triggered_by,
+        _time(turn.started_at),
+        _time(turn.ended_at),
+        _text(turn.attempts or None),
+        int(turn.has_tool_calls),
+        _text(turn.tool_results or None),
+        *_usage(turn.usage),
+        _text(turn),
+        at,
+    )
 
 
 def _request_id(turn: Turn) -> str | None:

@@ -9,13 +9,21 @@ it is the same in whichever order and grouping events came.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
 
+from gateway_sessions import events
 from gateway_sessions.events import SessionEvent
-from gateway_sessions.recording import tables
+from gateway_sessions.recording import statements, tables
+from gateway_sessions.recording.known_rows import (
+    DayKey,
+    KnownExchange,
+    KnownRows,
+    KnownSession,
+)
+from gateway_sessions.recording.loop_rows import Loops
 from gateway_sessions.recording.tables import DayRow, ExchangeRow, SessionRow, Tables
 
 MS_DECIMALS, USD_DECIMALS = 3, 10
@@ -39,26 +47,52 @@ _SESSION_SUMS = (*TOKENS, "chunk_count", *_DAY_MS, "streaming_duration_ms", "cos
 _DAY_SUMS = (*TOKENS, *_DAY_MS, "cost_usd")
 _session_sums = attrgetter(*_SESSION_SUMS)
 _day_sums = attrgetter(*_DAY_SUMS)
-_settled = attrgetter(*tables.SETTLED_COLUMNS)
-_progress = attrgetter(*tables.PROGRESS_COLUMNS, "session_id")
+_NOTHING = (None,) * len(_SESSION_SUMS)
 
-_DayKey = tuple[str, str, str]
+SETTLED_COLUMNS = (
+    "parent_session_id",
+    "root_session_id",
+    "started_at",
+    "provider",
+    "listener",
+    "model_used",
+    "client_ip",
+    "user_agent",
+    "title",
+    "created_at",
+)
+"""What seldom changes after a session's first exchange.  Most indexes are on these columns, and
+leaving them alone spares a third of the pages that an exchange would touch."""
+_settled = itemgetter(*(tables.SESSION_COLUMNS.index(name) for name in SETTLED_COLUMNS))
+
+_OF_EXCHANGES = (
+    events.RequestRecorded,
+    events.StreamStarted,
+    events.ResponseRecorded,
+    events.ToolCallRecorded,
+    events.RequestCompleted,
+    events.Error,
+)
+"""The events that an exchange's row has something of."""
 
 
 class Changes:
-    """The rows that a batch touches."""
+    """The rows that a batch touches.
 
-    def __init__(self, database: Tables) -> None:
+    Args:
+        database: where they are.
+        known: what is known to be there; what is written is added to it.
+    """
+
+    def __init__(self, database: Tables, known: KnownRows) -> None:
         self._database = database
-        self._sessions: dict[str, SessionRow] = {}
-        self._settled: dict[str, tuple[Any, ...]] = {}
-        self._exchanges: dict[tuple[str, str], ExchangeRow] = {}
-        self._before: dict[tuple[str, str], ExchangeRow] = {}
+        self._known = known
+        self._sessions: dict[str, KnownSession] = {}
+        self._exchanges: dict[tuple[str, str], KnownExchange] = {}
         self.tools: list[Sequence[Any]] = []
         self.streams: list[Sequence[Any]] = []
         self.chunks: list[Sequence[Any]] = []
-        self.loops: list[Sequence[Any]] = []
-        self.turns: list[Sequence[Any]] = []
+        self.loops = Loops()
         self.messages: dict[tuple[str, str], Sequence[Any]] = {}
         self.removed: dict[tuple[str, str], str] = {}
         self._texts: dict[tuple[str, str], list[str | None]] = {}
@@ -66,31 +100,41 @@ class Changes:
 
     def read(self, batch: Iterable[SessionEvent]) -> None:
         """Read what is there of the batch's sessions and exchanges."""
-        sessions = {(event.session_id,): None for event in batch}
-        exchanges = {(event.session_id, event.request_id): None for event in batch}
-        for values in self._database.find(tables.FIND_SESSIONS, sessions):
+        known = self._known
+        ids = dict.fromkeys(event.session_id for event in batch)
+        for session_id in ids & known.sessions.keys():
+            self._sessions[session_id] = known.sessions[session_id]
+        unknown = [(session_id,) for session_id in ids if session_id not in self._sessions]
+        for values in self._database.find(tables.FIND_SESSIONS, unknown):
             row = SessionRow(**dict(zip(tables.FIND_SESSIONS.columns, values, strict=True)))
-            self._sessions[row.session_id] = row
-            self._settled[row.session_id] = _settled(row)
-        known = [key for key in exchanges if key[0] in self._sessions]
-        for values in self._database.find(tables.FIND_EXCHANGES, known):
+            self._sessions[row.session_id] = KnownSession(row, msgspec.structs.astuple(row))
+        keys = dict.fromkeys(
+            (event.session_id, event.request_id)
+            for event in batch
+            if isinstance(event, _OF_EXCHANGES) and event.session_id in self._sessions
+        )
+        for key in keys.keys() & known.exchanges.keys():
+            self._exchanges[key] = known.exchanges[key]
+        missing = [key for key in keys if key not in self._exchanges]
+        for values in self._database.find(tables.FIND_EXCHANGES, missing):
             exchange = ExchangeRow(**dict(zip(tables.EXCHANGE_COLUMNS, values, strict=True)))
             key = exchange.session_id, exchange.request_id
-            self._exchanges[key] = exchange
-            self._before[key] = msgspec.structs.replace(exchange)
+            self._exchanges[key] = KnownExchange(exchange, msgspec.structs.replace(exchange))
 
     def session(self, event: SessionEvent, at: str) -> tuple[SessionRow, bool]:
         """Return an event's session, and whether nothing newer is known of it."""
-        row = self._sessions.get(event.session_id)
-        if row is None:
-            row = self._sessions[event.session_id] = SessionRow(
+        session = self._sessions.get(event.session_id)
+        if session is None:
+            row = SessionRow(
                 session_id=event.session_id,
                 root_session_id=event.session_id,
                 started_at=at,
                 last_active_at=at,
                 created_at=at,
             )
+            self._sessions[event.session_id] = KnownSession(row, None)
             return row, True
+        row = session.row
         if at < row.last_active_at:
             return row, False
         row.last_active_at = at
@@ -99,15 +143,17 @@ class Changes:
     def exchange(self, event: SessionEvent, session: SessionRow, at: str) -> ExchangeRow:
         """Return an event's exchange, a new one if need be."""
         key = event.session_id, event.request_id
-        row = self._exchanges.get(key)
-        if row is None:
-            row = self._exchanges[key] = ExchangeRow(
-                session_id=event.session_id,
-                request_id=event.request_id,
-                created_at=at,
-                provider=session.provider,
-            )
-            session.request_count += 1
+        exchange = self._exchanges.get(key)
+        if exchange is not None:
+            return exchange.row
+        row = ExchangeRow(
+            session_id=event.session_id,
+            request_id=event.request_id,
+            created_at=at,
+            provider=session.provider,
+        )
+        self._exchanges[key] = KnownExchange(row, None)
+        session.request_count += 1
         return row
 
     def text(
@@ -128,78 +174,115 @@ class Changes:
 
     def known_exchange(self, event: SessionEvent) -> ExchangeRow | None:
         """Return an event's exchange if anything was recorded of it."""
-        return self._exchanges.get((event.session_id, event.request_id))
+        exchange = self._exchanges.get((event.session_id, event.request_id))
+        return None if exchange is None else exchange.row
 
     def write(self) -> None:
         """Write everything that changed."""
-        days = self._days()
-        for key, row in self._exchanges.items():
-            self._add_to_session(self._before.get(key), row)
+        self._write_days()
+        for exchange in self._exchanges.values():
+            old = None if exchange.written is None else _session_sums(exchange.written)
+            session = self._sessions[exchange.row.session_id].row
+            _add(session, _SESSION_SUMS, old, _session_sums(exchange.row))
+        self._write_sessions()
+        self._write_exchanges()
         database = self._database
-        whole = [row for key, row in self._sessions.items() if self._is_new(key, row)]
-        going_on = [row for key, row in self._sessions.items() if not self._is_new(key, row)]
-        for sql, rows in (
-            (tables.WRITE_SESSIONS, [_values(row) for row in whole]),
-            (tables.WRITE_PROGRESS, [_progress(row) for row in going_on]),
-            (tables.WRITE_EXCHANGES, [_values(row) for row in self._exchanges.values()]),
-            (tables.WRITE_DAYS, [_values(row) for row in days]),
-            (tables.WRITE_TOOLS, self.tools),
-            (tables.WRITE_STREAMS, self.streams),
-            (tables.WRITE_MEAN_START, list({(stream[0],): None for stream in self.streams})),
-            (tables.WRITE_CHUNKS, self.chunks),
-            (tables.WRITE_LOOPS, self.loops),
-            (tables.WRITE_TURNS, self.turns),
-            (tables.DELETE_MESSAGES, [(*key, at) for key, at in self.removed.items()]),
-            (tables.WRITE_MESSAGES, list(self.messages.values())),
-            (tables.DELETE_TEXTS, self._taken_back),
-            (tables.WRITE_TEXTS, [(*key, *texts) for key, texts in self._texts.items()]),
-        ):
-            if rows:
-                database.write(sql, rows)
+        statements.TOOLS.write(database, self.tools)
+        if self.streams:
+            statements.STREAMS.write(database, self.streams)
+            sessions = dict.fromkeys((stream[0],) for stream in self.streams)
+            database.write(statements.WRITE_MEAN_START, list(sessions))
+        statements.CHUNKS.write(database, self.chunks)
+        statements.LOOPS.write(database, self.loops.rows())
+        statements.TURNS.write(database, self.loops.turn_rows())
+        if self.removed:
+            removed = [(*key, at) for key, at in self.removed.items()]
+            database.write(statements.DELETE_MESSAGES, removed)
+        statements.MESSAGES.write(database, self.messages.values())
+        if self._taken_back:
+            database.write(statements.DELETE_TEXTS, self._taken_back)
+        texts = [(*key, *texts) for key, texts in self._texts.items()]
+        statements.SAID.write(database, texts)
+        self._known.written(self._sessions, self._exchanges)
 
-    def _is_new(self, session_id: str, row: SessionRow) -> bool:
-        """Tell whether a session is new, or something about it that is usually settled."""
-        return self._settled.get(session_id) != _settled(row)
+    def _write_sessions(self) -> None:
+        new: list[tuple[Any, ...]] = []
+        # Apart, so that one whose model changes does not have the indexes of all others touched.
+        changed: dict[bool, list[tuple[tuple[Any, ...], tuple[Any, ...]]]] = {False: [], True: []}
+        for session in self._sessions.values():
+            values, written = _values(session.row), session.written
+            if written is None:
+                new.append(values)
+            else:
+                changed[_settled(values) != _settled(written)].append((written, values))
+        statements.SESSIONS.insert(self._database, new)
+        for pairs in changed.values():
+            statements.SESSIONS.update(self._database, pairs)
 
-    def _add_to_session(self, before: ExchangeRow | None, after: ExchangeRow) -> None:
-        old = None if before is None else _session_sums(before)
-        _add(self._sessions[after.session_id], _SESSION_SUMS, old, _session_sums(after))
+    def _write_exchanges(self) -> None:
+        new: list[tuple[Any, ...]] = []
+        changed: list[tuple[tuple[Any, ...], tuple[Any, ...]]] = []
+        for exchange in self._exchanges.values():
+            values = _values(exchange.row)
+            if exchange.written is None:
+                new.append(values)
+            else:
+                changed.append((_values(exchange.written), values))
+        statements.EXCHANGES.insert(self._database, new)
+        statements.EXCHANGES.update(self._database, changed)
 
-    def _days(self) -> list[DayRow]:
-        """Return the rows of the days whose sums change."""
+    def _write_days(self) -> None:
+        """Write the days whose sums change."""
         changed: list[tuple[ExchangeRow | None, ExchangeRow]] = []
-        for key, after in self._exchanges.items():
-            before = self._before.get(key)
+        for exchange in self._exchanges.values():
+            before, after = exchange.written, exchange.row
             if after.counts and (before is None or _day_part(before) != _day_part(after)):
                 changed.append((before if before and before.counts else None, after))
-        keys = {_day_key(row) for pair in changed for row in pair if row is not None}
-        days = {key: DayRow(day=key[0], provider=key[1], model_name=key[2]) for key in keys}
-        for values in self._database.find(tables.FIND_DAYS, keys):
-            row = DayRow(**dict(zip(tables.DAY_COLUMNS, values, strict=True)))
-            days[row.day, row.provider, row.model_name] = row
-        counted: set[tuple[_DayKey, str]] = set()
+        if not changed:
+            return
+        days, there = self._read_days({_day_key(row) for pair in changed for row in pair if row})
         for before, after in changed:
             day = _day_key(after)
-            if (day, after.session_id) not in counted:
-                counted.add((day, after.session_id))
-                days[day].sessions += not self._counted_on_day(day, after.session_id)
+            days[day].sessions += self._is_new_on(day, after.session_id)
             if before is not None:
                 _add_to_day(days[_day_key(before)], before, -1)
             _add_to_day(days[day], after, 1)
-        return list(days.values())
+        new = [_values(row) for key, row in days.items() if key not in there]
+        statements.DAYS.insert(self._database, new)
+        pairs = [(before, _values(days[key])) for key, before in there.items()]
+        statements.DAYS.update(self._database, pairs)
 
-    def _counted_on_day(self, key: _DayKey, session_id: str) -> bool:
-        day, provider, model = key
-        first, last = f"{day} 00:00:00.000000", f"{day} 23:59:59.999999"
+    def _read_days(
+        self, keys: set[DayKey]
+    ) -> tuple[dict[DayKey, DayRow], dict[DayKey, tuple[Any, ...]]]:
+        """Return the rows of days, new ones if need be, and those that are there as they are."""
+        days = {key: DayRow(day=key[0], provider=key[1], model_name=key[2]) for key in keys}
+        there: dict[DayKey, tuple[Any, ...]] = {}
+        for values in self._database.find(tables.FIND_DAYS, keys):
+            row = DayRow(**dict(zip(tables.DAY_COLUMNS, values, strict=True)))
+            key = row.day, row.provider, row.model_name
+            days[key], there[key] = row, tuple(values)
+        return days, there
+
+    def _is_new_on(self, day: DayKey, session_id: str) -> bool:
+        """Tell whether a session is not counted on a day, and take it for counted from now on."""
+        session = self._sessions[session_id]
+        if day in session.days:
+            return False
+        session.days.add(day)
+        if session.written is None:
+            return True
+        date, provider, model = day
+        first, last = f"{date} 00:00:00.000000", f"{date} 23:59:59.999999"
         values = (session_id, first, last, provider, model)
-        return self._database.has(tables.COUNTED_ON_DAY, values)
+        return not self._database.has(tables.COUNTED_ON_DAY, values)
 
 
 def _values(row: msgspec.Struct) -> tuple[Any, ...]:
     return msgspec.structs.astuple(row)
 
 
-def _day_key(row: ExchangeRow) -> _DayKey:
+def _day_key(row: ExchangeRow) -> DayKey:
     return row.created_at[:10], row.provider or "", row.model_name or ""
 
 
@@ -223,8 +306,7 @@ def _add(
     after: Sequence[float | None] | None,
 ) -> None:
     """Add to each sum what it has gained; the last is the cost, which may be unknown."""
-    nothing = (None,) * len(names)
-    for name, old, new in zip(names, before or nothing, after or nothing, strict=True):
+    for name, old, new in zip(names, before or _NOTHING, after or _NOTHING, strict=False):
         if old == new:
             continue
         total = (getattr(row, name) or 0) + (new or 0) - (old or 0)

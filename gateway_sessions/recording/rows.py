@@ -10,7 +10,7 @@ import msgspec
 
 from gateway_sessions import events
 from gateway_sessions.events import SessionEvent
-from gateway_sessions.recording import loop_rows
+from gateway_sessions.recording.known_rows import KnownRows
 from gateway_sessions.recording.row_changes import MS_DECIMALS, TOKENS, USD_DECIMALS, Changes
 from gateway_sessions.recording.tables import ExchangeRow, Tables
 
@@ -20,13 +20,14 @@ MAX_TITLE = 80
 """Characters of a session's title."""
 
 
-def apply(batch: Sequence[SessionEvent], database: Tables) -> None:
+def apply(batch: Sequence[SessionEvent], database: Tables, known: KnownRows | None = None) -> None:
     """Put events into the tables, all of them or, where it raises, none.
 
+    ``known`` is what earlier batches have left, for a database that nobody else writes to.
     Raises what the database raises, and `ValueError`, `TypeError` or `KeyError` for an event
-    that has no sense; the transaction must then be undone.
+    that has no sense; the transaction must then be undone, and what is known be forgotten.
     """
-    changes = Changes(database)
+    changes = Changes(database, KnownRows() if known is None else known)
     changes.read(batch)
     for event in batch:
         _TAKE[type(event)](changes, event)
@@ -240,10 +241,7 @@ def _completed(changes: Changes, event: events.Completed) -> None:
 
 
 def _loop_recorded(changes: Changes, event: events.LoopRecorded) -> None:
-    at = sql_time(event.timestamp)
-    loop = loop_rows.read_loop(event)
-    changes.loops.append(loop_rows.loop_row(loop, at))
-    changes.turns += loop_rows.turn_rows(loop, at)
+    changes.loops.take(event, sql_time(event.timestamp))
 
 
 def _session_reported(changes: Changes, event: events.SessionReported) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from gateway_sessions.errors import StartError
 from gateway_sessions.events import SessionEvent
+from gateway_sessions.recording.known_rows import KnownRows
 from gateway_sessions.recording.lane import PartlyWritten
 from gateway_sessions.recording.rows import apply, text_size
 from gateway_sessions.recording.tables import Key, Select
@@ -44,6 +45,9 @@ class SqliteStore:
         self._connection: sqlite3.Connection | None = None
         self._tables: _SqliteTables | None = None
         self._identity: tuple[int, int] | None = None
+        self._known = KnownRows()
+        self._version: int | None = None
+        """The number that SQLite gives what others have written."""
 
     def open(self) -> None:
         """Open or make the database and bring its tables up to date.
@@ -109,6 +113,7 @@ class SqliteStore:
             connection, self._connection, self._tables = self._connection, None, None
             connection.close()
         self._identity = None
+        self._known.forget()
 
     @property
     def replaced(self) -> bool:
@@ -159,8 +164,20 @@ class SqliteStore:
 
     def _write(self, part: Sequence[SessionEvent]) -> None:
         connection, tables = self._opened()
-        with transaction(connection):
-            apply(part, tables)
+        try:
+            with transaction(connection):
+                self._forget_if_changed(connection)
+                apply(part, tables, self._known)
+        except BaseException:
+            self._known.forget()
+            raise
+
+    def _forget_if_changed(self, connection: sqlite3.Connection) -> None:
+        """Forget what is known where another connection has written since."""
+        (version,) = connection.execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            self._version = version
+            self._known.forget()
 
     def _one_by_one(
         self, connection: sqlite3.Connection, batch: Sequence[SessionEvent]
