@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from gateway_sessions import KeepLimits, PartlyWritten, SessionFiles, session_events
+from gateway_sessions import KeepLimits, SessionFiles, session_events
 
 Positive = Annotated[float, Meta(gt=0)]
 
@@ -30,7 +30,8 @@ class JsonlWriter:
             leaves them as they are.
         cleanup_interval_minutes: Minutes between two looks at what is to be deleted or
             compressed.
-        max_open_files: Files held open, those that were written last.
+        max_open_files: Files held open, those that were written last; null for a quarter of what
+            the system allows, 4,096 at most.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class JsonlWriter:
         max_total_size_gb: Positive | None = 10,
         compress_after_days: Annotated[int, Meta(ge=0)] | None = 7,
         cleanup_interval_minutes: Positive = 60,
-        max_open_files: Annotated[int, Meta(ge=1)] = 256,
+        max_open_files: Annotated[int, Meta(ge=1)] | None = None,
     ) -> None:
         limits = KeepLimits(
             max_age_days=max_age_days,
@@ -63,26 +64,14 @@ class JsonlWriter:
 
         Raises `PartlyWritten` that names the events which could not be written; all others are.
         """
-        rest: list[session_events.SessionEvent] = []
-        failed: set[str] = set()
-        system_fault: BaseException | None = None
-        events_fault: BaseException | None = None
-        for share in _shares(batch):
-            session_id = share[0].session_id
-            if session_id in failed:
-                rest += share  # not before those that come first
-                continue
-            try:
-                self._files.append(session_id, share)
-            except PartlyWritten as partly:
-                rest += partly.rest or ()
-                if isinstance(partly.__cause__, OSError):
-                    failed.add(session_id)
-                    system_fault = partly.__cause__
-                else:
-                    events_fault = partly.__cause__
-        if rest:
-            raise PartlyWritten(len(batch) - len(rest), rest) from system_fault or events_fault
+        self._files.write(batch)
+
+    def write_json(self, batch: bytes) -> None:
+        """Write a batch that is a JSON array of events; they become lines as they are.
+
+        Raises `PartlyWritten` with the places of those that could not be written.
+        """
+        self._files.write_json(batch)
 
     def flush(self) -> None:
         """Return when all that was written would outlive a power cut; raises `OSError`."""
@@ -95,18 +84,3 @@ class JsonlWriter:
     def close(self) -> None:
         """Close all files; raises `OSError` as `flush` does."""
         self._files.close()
-
-
-def _shares(
-    batch: Sequence[session_events.SessionEvent],
-) -> list[list[session_events.SessionEvent]]:
-    """Return the events of a batch by session; a session that starts anew has another share."""
-    shares: list[list[session_events.SessionEvent]] = []
-    newest: dict[str, list[session_events.SessionEvent]] = {}
-    for event in batch:
-        share = newest.get(event.session_id)
-        if share is None or isinstance(event, session_events.Started):
-            share = newest[event.session_id] = []
-            shares.append(share)
-        share.append(event)
-    return shares

@@ -123,7 +123,7 @@ class SqliteWriter:
                 raise
             finally:
                 self._wake.set()
-        if any(isinstance(event, session_events.Gap) for event in batch):
+        if session_events.Gap in set(map(type, batch)):
             self._note_hole()
 
     def flush(self) -> None:

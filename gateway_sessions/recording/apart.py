@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import resource
 import socket
 import threading
 import traceback
@@ -40,6 +41,13 @@ from gateway_sessions.recording.shared_json import SharedJson
 
 APART = frozenset({"jsonl", "sqlite", "postgres"})
 """The writers in the box.  Others stay beside the recorder, since nobody knows what they hold."""
+
+GARBAGE_THRESHOLD = 200_000
+"""Objects that are new and still there, at which garbage is looked for: more than a batch has,
+since that is all that a writer makes and none of it is garbage before its end."""
+DESCRIPTORS = 16_384
+"""That a writer may have, where the system lets it: most begin with 1,024, for the sake of programs
+that count on small numbers."""
 
 Named = list[tuple[str, EventWriter]]
 
@@ -190,6 +198,8 @@ def _be_apart(
     try:
         for other in others:
             os.close(other.fileno())
+        gc.set_threshold(GARBAGE_THRESHOLD)
+        allow_descriptors()
         served = Served(writer, connection)
         logging.getLogger().handlers[:] = [LogAnswers(served)]
         served.serve()
@@ -198,6 +208,15 @@ def _be_apart(
         traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def allow_descriptors() -> None:
+    """Raise the limit on open files; where that can not be, fewer are held open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _error(problem: Problem) -> Exception:

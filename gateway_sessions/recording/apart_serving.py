@@ -11,7 +11,7 @@ import io
 import logging
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Literal
 
@@ -60,6 +60,8 @@ class Served:
 
     def __init__(self, writer: EventWriter, connection: socket.socket) -> None:
         self._writer = writer
+        self._write_json: Callable[[bytes], None] | None = getattr(writer, "write_json", None)
+        """For a writer that takes a batch as it comes here: places are the ``rest`` then."""
         self._connection = connection
         self._sending = threading.Lock()
         """Held for one answer: the writer's own threads log too."""
@@ -83,7 +85,9 @@ class Served:
     def _answer(self, kind: bytes, content: bytes) -> Answer:
         batch: Sequence[SessionEvent] = ()
         try:
-            if kind == WRITE:
+            if kind == WRITE and self._write_json is not None:
+                self._write_json(content)
+            elif kind == WRITE:
                 batch = _read_batch.decode(content)
                 self._writer.write(batch)
             else:
@@ -124,6 +128,8 @@ class LogAnswers(logging.Handler):
 def _rest(partly: PartlyWritten, batch: Sequence[SessionEvent]) -> list[int]:
     if partly.rest is None:
         return list(range(partly.written, len(batch)))
+    if not batch:
+        return list(partly.rest)
     places = {id(event): place for place, event in enumerate(batch)}
     return [places[id(event)] for event in partly.rest]
 

@@ -11,12 +11,14 @@ from typing import Any
 
 import msgspec
 
-from gateway_sessions.recording.tables import ExchangeRow, SessionRow
+from gateway_sessions.recording.tables import TEXTS, ExchangeRow, SessionRow
 
 MAX_SESSIONS = 5_000
 """Sessions that are known, those written last: some 2 KB each."""
 MAX_EXCHANGES = 2_000
 """Exchanges that are known: they are under way, or their end was never told."""
+
+_NO_TEXTS = (None,) * len(TEXTS)
 
 DayKey = tuple[str, str, str]
 """Day, provider and model: what a row of ``daily_stats`` sums up."""
@@ -33,6 +35,12 @@ class KnownSession:
         """None while it is not in the database."""
         self.days: set[DayKey] = set()
         """Of those among whose sessions it is known to be counted."""
+
+    def take_as_written(self, values: tuple[Any, ...]) -> None:
+        """Note that the row is in the database, as those values."""
+        # Its texts are not kept: a null leaves what is there.
+        self.row.request_text = self.row.response_text = None
+        self.written = (*values[: -len(TEXTS)], *_NO_TEXTS)
 
 
 class KnownExchange:
@@ -66,9 +74,6 @@ class KnownRows:
         """Take in what was written just now."""
         for session_id, session in sessions.items():
             self.sessions.pop(session_id, None)  # to the end
-            row = session.row
-            row.request_text = row.response_text = None  # a null leaves what is there
-            session.written = msgspec.structs.astuple(row)
             self.sessions[session_id] = session
         for key, exchange in exchanges.items():
             if exchange.row.success is None:

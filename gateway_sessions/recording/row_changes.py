@@ -2,13 +2,14 @@
 
 Sums of sessions and days are kept by what an exchange's row becomes minus what it was, so an
 event that comes a second time (a retried batch, an import of what was recorded live) adds
-nothing.  Every number in a sum is rounded to a fixed count of decimals, as is the sum, so that
-it is the same in whichever order and grouping events came.
+nothing.  Every number in a sum is rounded to a fixed fraction, as is the sum, so that it is the
+same in whichever order and grouping events came.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import floor
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -26,8 +27,9 @@ from gateway_sessions.recording.known_rows import (
 from gateway_sessions.recording.loop_rows import Loops
 from gateway_sessions.recording.tables import DayRow, ExchangeRow, SessionRow, Tables
 
-MS_DECIMALS, USD_DECIMALS = 3, 10
-"""Microseconds, and less than the price of one cached token."""
+MS_PARTS, USD_PARTS = 1_000, 10_000_000_000
+"""Of a millisecond and of a dollar, in whole numbers of which sums are kept: microseconds, and less
+than the price of one cached token."""
 
 TOKENS = (
     "input_tokens",
@@ -43,8 +45,8 @@ TOKENS = (
 """Columns of token counts."""
 
 _DAY_MS = ("total_duration_ms", "provider_latency_ms", "proxy_overhead_ms")
-_SESSION_SUMS = (*TOKENS, "chunk_count", *_DAY_MS, "streaming_duration_ms", "cost_usd")
 _DAY_SUMS = (*TOKENS, *_DAY_MS, "cost_usd")
+_SESSION_SUMS = (*_DAY_SUMS, "chunk_count", "streaming_duration_ms")
 _session_sums = attrgetter(*_SESSION_SUMS)
 _day_sums = attrgetter(*_DAY_SUMS)
 _NOTHING = (None,) * len(_SESSION_SUMS)
@@ -65,13 +67,15 @@ SETTLED_COLUMNS = (
 leaving them alone spares a third of the pages that an exchange would touch."""
 _settled = itemgetter(*(tables.SESSION_COLUMNS.index(name) for name in SETTLED_COLUMNS))
 
-_OF_EXCHANGES = (
-    events.RequestRecorded,
-    events.StreamStarted,
-    events.ResponseRecorded,
-    events.ToolCallRecorded,
-    events.RequestCompleted,
-    events.Error,
+_OF_EXCHANGES = frozenset(
+    {
+        events.RequestRecorded,
+        events.StreamStarted,
+        events.ResponseRecorded,
+        events.ToolCallRecorded,
+        events.RequestCompleted,
+        events.Error,
+    }
 )
 """The events that an exchange's row has something of."""
 
@@ -111,7 +115,7 @@ class Changes:
         keys = dict.fromkeys(
             (event.session_id, event.request_id)
             for event in batch
-            if isinstance(event, _OF_EXCHANGES) and event.session_id in self._sessions
+            if type(event) in _OF_EXCHANGES and event.session_id in self._sessions
         )
         for key in keys.keys() & known.exchanges.keys():
             self._exchanges[key] = known.exchanges[key]
@@ -215,6 +219,7 @@ class Changes:
                 new.append(values)
             else:
                 changed[_settled(values) != _settled(written)].append((written, values))
+            session.take_as_written(values)
         statements.SESSIONS.insert(self._database, new)
         for pairs in changed.values():
             statements.SESSIONS.update(self._database, pairs)
@@ -241,12 +246,15 @@ class Changes:
         if not changed:
             return
         days, there = self._read_days({_day_key(row) for pair in changed for row in pair if row})
+        gains: dict[DayKey, list[ExchangeRow]] = {}
         for before, after in changed:
-            day = _day_key(after)
-            days[day].sessions += self._is_new_on(day, after.session_id)
+            key = _day_key(after)
+            days[key].sessions += self._is_new_on(key, after.session_id)
+            gains.setdefault(key, []).append(after)
             if before is not None:
-                _add_to_day(days[_day_key(before)], before, -1)
-            _add_to_day(days[day], after, 1)
+                _add_to_day(days[_day_key(before)], [before], -1)
+        for key, rows in gains.items():
+            _add_to_day(days[key], rows, 1)
         new = [_values(row) for key, row in days.items() if key not in there]
         statements.DAYS.insert(self._database, new)
         pairs = [(before, _values(days[key])) for key, before in there.items()]
@@ -290,13 +298,20 @@ def _day_part(row: ExchangeRow) -> tuple[Any, ...]:
     return row.counts, row.success, row.model_name, _day_sums(row)
 
 
-def _add_to_day(day: DayRow, row: ExchangeRow, sign: int) -> None:
-    day.requests += sign
-    day.errors += sign * (row.success == 0)
-    values = _day_sums(row)
-    _add(day, _DAY_SUMS, *((None, values) if sign > 0 else (values, None)))
+def _add_to_day(day: DayRow, rows: Sequence[ExchangeRow], sign: int) -> None:
+    """Add exchanges to their day, or with a negative sign take them back."""
+    day.requests += sign * len(rows)
+    day.errors += sign * sum(row.success == 0 for row in rows)
+    # Column by column: a day has many exchanges of a batch, and is one row.
+    columns = zip(*map(_day_sums, rows), strict=True)
+    sums = [
+        sum(filter(None, column)) if column.count(None) < len(column) else None
+        for column in columns
+    ]
+    _add(day, _DAY_SUMS, *((None, sums) if sign > 0 else (sums, None)))
     if sign > 0:
-        day.max_latency_ms = max(day.max_latency_ms, row.provider_latency_ms or 0)
+        slowest = max(row.provider_latency_ms or 0 for row in rows)
+        day.max_latency_ms = max(day.max_latency_ms, slowest)
 
 
 def _add(
@@ -305,11 +320,19 @@ def _add(
     before: Sequence[float | None] | None,
     after: Sequence[float | None] | None,
 ) -> None:
-    """Add to each sum what it has gained; the last is the cost, which may be unknown."""
+    """Add to each sum what it has gained; a cost may be unknown."""
     for name, old, new in zip(names, before or _NOTHING, after or _NOTHING, strict=False):
         if old == new:
             continue
         total = (getattr(row, name) or 0) + (new or 0) - (old or 0)
         if type(total) is float:
-            total = round(total, USD_DECIMALS if name == "cost_usd" else MS_DECIMALS)
+            total = rounded(total, USD_PARTS if name == "cost_usd" else MS_PARTS)
         setattr(row, name, total)
+
+
+def rounded(value: float, parts: int) -> float:
+    """Return the nearest number with whole ``parts``; raises `ValueError` where there is none."""
+    if value - value != 0:
+        raise ValueError(f"{value} is no number that can be summed")
+    # Four times as fast as `round`, which an exchange would need a dozen times.
+    return floor(value * parts + 0.5) / parts

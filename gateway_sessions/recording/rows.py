@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from datetime import UTC, datetime
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -11,7 +13,7 @@ import msgspec
 from gateway_sessions import events
 from gateway_sessions.events import SessionEvent
 from gateway_sessions.recording.known_rows import KnownRows
-from gateway_sessions.recording.row_changes import MS_DECIMALS, TOKENS, USD_DECIMALS, Changes
+from gateway_sessions.recording.row_changes import MS_PARTS, USD_PARTS, Changes, rounded
 from gateway_sessions.recording.tables import ExchangeRow, Tables
 
 MAX_TEXT = 1_000_000
@@ -34,8 +36,10 @@ def apply(batch: Sequence[SessionEvent], database: Tables, known: KnownRows | No
     changes.write()
 
 
+@lru_cache(maxsize=1024)
 def sql_time(timestamp: str) -> str:
     """Return an event's time as ``YYYY-MM-DD HH:MM:SS.ffffff`` in UTC; raises `ValueError`."""
+    # Kept for a while: the events of an exchange have few times between them.
     if len(timestamp) == 27 and timestamp[10] == "T" and timestamp[26] == "Z":
         return f"{timestamp[:10]} {timestamp[11:26]}"
     moment = datetime.fromisoformat(timestamp)
@@ -46,18 +50,8 @@ def sql_time(timestamp: str) -> str:
 
 def text_size(event: SessionEvent) -> int:
     """Return how many characters of texts an event brings into the tables."""
-    match event:
-        case events.RequestRecorded():
-            return len(event.request_text or "")
-        case events.ResponseRecorded():
-            return len(event.response_text or "")
-        case events.StreamEvent():
-            return len(event.data or "")
-        case events.ToolCallRecorded():
-            return len(event.tool_arguments or b"")
-        case events.MessageRecorded():
-            return len(event.content or "")
-    return 0
+    text = _TEXT.get(type(event))
+    return 0 if text is None else len(text(event) or "")
 
 
 def _started(changes: Changes, event: events.Started) -> None:
@@ -149,7 +143,7 @@ def _response_recorded(changes: Changes, event: events.ResponseRecorded) -> None
     row.content_blocks = stats.content_blocks
     row.tool_call_count = len(stats.tool_calls)
     row.has_refusal = int(stats.has_refusal)
-    row.cost_usd = None if stats.cost_usd is None else _rounded(stats.cost_usd, USD_DECIMALS)
+    row.cost_usd = None if stats.cost_usd is None else rounded(stats.cost_usd, USD_PARTS)
     _tokens(row, stats.tokens or event.tokens)
     if stats.is_streaming:
         session.is_streaming = row.is_streaming = 1
@@ -163,8 +157,15 @@ def _response_recorded(changes: Changes, event: events.ResponseRecorded) -> None
 def _tokens(row: ExchangeRow, tokens: events.Tokens | None) -> None:
     if tokens is None:
         return
-    for name in TOKENS:
-        setattr(row, name, getattr(tokens, name))
+    row.input_tokens = tokens.input_tokens
+    row.output_tokens = tokens.output_tokens
+    row.thinking_tokens = tokens.thinking_tokens
+    row.reasoning_tokens = tokens.reasoning_tokens
+    row.cache_read_tokens = tokens.cache_read_tokens
+    row.cache_creation_tokens = tokens.cache_creation_tokens
+    row.audio_input_tokens = tokens.audio_input_tokens
+    row.audio_output_tokens = tokens.audio_output_tokens
+    row.total_tokens = tokens.total_tokens
     row.tokens_per_second = _ms(tokens.tokens_per_second)
     row.thinking_percentage = _ms(tokens.thinking_percentage)
 
@@ -295,13 +296,7 @@ def _nothing(changes: Changes, event: SessionEvent) -> None:
 
 
 def _ms(value: float | None) -> float | None:
-    return None if value is None else _rounded(value, MS_DECIMALS)
-
-
-def _rounded(value: float, decimals: int) -> float:
-    if value - value != 0:
-        raise ValueError(f"{value} is no number that can be summed")
-    return round(value, decimals)
+    return None if value is None else rounded(value, MS_PARTS)
 
 
 def _flag(value: bool | None) -> int | None:
@@ -320,6 +315,15 @@ def _title(text: str) -> str | None:
     words = " ".join(text[: MAX_TITLE * 5].split())
     return words if len(words) <= MAX_TITLE else f"{words[: MAX_TITLE - 1]}…"
 
+
+_TEXT: dict[type[SessionEvent], Callable[[Any], Sized | None]] = {
+    events.RequestRecorded: attrgetter("request_text"),
+    events.ResponseRecorded: attrgetter("response_text"),
+    events.StreamEvent: attrgetter("data"),
+    events.ToolCallRecorded: attrgetter("tool_arguments"),
+    events.MessageRecorded: attrgetter("content"),
+}
+"""The one text of an event."""
 
 _TAKE: dict[type[SessionEvent], Callable[[Changes, Any], None]] = {
     events.Started: _started,

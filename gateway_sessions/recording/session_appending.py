@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,8 +20,9 @@ from gateway_sessions.recording.session_files import COMPRESSED, PLAIN, file_ste
 from gateway_sessions.recording.session_lines import first_line
 from gateway_sessions.recording.unsynced import Unsynced
 
-MAX_OPEN = 256
-"""Files open at a time: a quarter of the descriptors that most systems allow a process."""
+MAX_OPEN = 4096
+"""Files open at a time where the system allows four times as many descriptors, else a quarter of
+those: with more live sessions than that, a file is opened and locked for every batch."""
 _ATTEMPTS = 8
 """At making a file in a folder that others remove at the same time."""
 
@@ -54,13 +56,15 @@ class SessionAppender:
 
     Args:
         directory: Where the days' folders are; made with mode 0700 if it is missing.
-        max_open: Files that are held open, those written last.
+        max_open: Files that are held open, those written last; None for as many as `MAX_OPEN`
+            says.
     """
 
-    def __init__(self, directory: Path, max_open: int = MAX_OPEN) -> None:
+    def __init__(self, directory: Path, max_open: int | None = None) -> None:
         self.unsynced = Unsynced(directory)
         self._directory = directory
-        self._max_open = max_open
+        self.max_open = max_open or _quarter_of_descriptors()
+        """Files that are held open."""
         self._open: OrderedDict[str, _Open] = OrderedDict()  # by session id
         self._days = DayFolders(directory, self.unsynced)
         self._turn = 0
@@ -140,7 +144,7 @@ class SessionAppender:
 
     def _opened(self, session_id: str, day: str, starts: bool) -> _Open:
         self._close(session_id)
-        while len(self._open) >= self._max_open:
+        while len(self._open) >= self.max_open:
             self._close(next(iter(self._open)))
         stem = file_stem(session_id)
         try:
@@ -180,3 +184,8 @@ class SessionAppender:
         if file is not None:
             with suppress(OSError):  # what it could tell of lost data, syncing tells
                 os.close(file.descriptor)
+
+
+def _quarter_of_descriptors() -> int:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_OPEN if limit == resource.RLIM_INFINITY else max(1, min(MAX_OPEN, limit // 4))

@@ -9,7 +9,7 @@ import msgspec
 
 from gateway_sessions.errors import UnreadableLog
 from gateway_sessions.events import VERSION, AnyEvent, SessionEvent
-from gateway_sessions.recording.jsontext import is_json, json_line
+from gateway_sessions.recording.jsontext import escaped, is_json, json_line
 
 _VERSIONED = b'{"record_version":%d,' % VERSION
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
@@ -36,6 +36,76 @@ class _Head(msgspec.Struct):
 
 
 _head = msgspec.json.Decoder(_Head)
+
+
+class _EventHead(msgspec.Struct):
+    """What has to be known of an event to write it."""
+
+    type: str
+    session_id: str
+    timestamp: str
+    relation: str = ""
+    record_version: int | None = None
+
+
+_heads = msgspec.json.Decoder(list[_EventHead])
+_texts = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class Line(msgspec.Struct, frozen=True):
+    """An event as a line, and what has to be known to write it."""
+
+    text: bytes
+    """With its end."""
+    kind: str
+    session_id: str
+    timestamp: str
+    relation: str
+    """Of a start, which tells whether the session is a new one; "" where there is none."""
+    source: Any
+    """The event; or its place, where a batch was given as JSON."""
+
+
+def line_of(event: SessionEvent) -> Line:
+    """Return an event as a line; raises as `event_line` does."""
+    return Line(
+        text=event_line(event),
+        kind=str(event.__struct_config__.tag),
+        session_id=event.session_id,
+        timestamp=event.timestamp,
+        relation=getattr(event, "relation", ""),
+        source=event,
+    )
+
+
+def lines_of(batch: bytes) -> list[Line]:
+    """Return the events of a JSON array as lines: they are not made anew, only looked over.
+
+    Raises `msgspec.DecodeError` for what is no array of events, and as `event_line` does.
+    """
+    plain = batch.isascii() and b"\n" not in batch and b"\r" not in batch
+    texts = zip(_texts.decode(batch), _heads.decode(batch), strict=True)
+    return [
+        Line(
+            text=_line(text, head, plain),
+            kind=head.type,
+            session_id=head.session_id,
+            timestamp=head.timestamp,
+            relation=head.relation,
+            source=place,
+        )
+        for place, (text, head) in enumerate(texts)
+    ]
+
+
+def _line(text: msgspec.Raw, head: _EventHead, plain: bool) -> bytes:
+    if head.record_version is not None:
+        return event_line(_decoder.decode(text))
+    line = bytes(text)
+    if not plain:
+        line.decode()  # strings that are passed over are not looked at for this
+        line = escaped(line).translate(_ONE_LINE)
+    return line + b"\n"
 
 
 def event_line(event: SessionEvent) -> bytes:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway_sessions.events import Completed, SessionEvent, Started
+from gateway_sessions.events import SessionEvent
 from gateway_sessions.recording.lane import PartlyWritten
-from gateway_sessions.recording.session_appending import MAX_OPEN, SessionAppender
+from gateway_sessions.recording.session_appending import SessionAppender
 from gateway_sessions.recording.session_files import SessionFolder, day_of
 from gateway_sessions.recording.session_housekeeper import Housekeeper
 from gateway_sessions.recording.session_keeping import KeepLimits
-from gateway_sessions.recording.session_lines import event_line
+from gateway_sessions.recording.session_lines import Line, line_of, lines_of
 
+_START, _END = "started", "completed"
 _GOES_ON = frozenset({"continue", "retry", "regenerate", "compaction"})
 """Relations of a first known exchange that tell of earlier ones: the recorder was started anew."""
 
@@ -26,7 +27,7 @@ class SessionFiles:
         directory: Made with mode 0700 if it is missing.
         limits: How long files are kept, and in which form.
         interval_seconds: Time between two looks at that.
-        max_open: Files held open at a time.
+        max_open: Files held open at a time; None for as many as `SessionAppender` finds right.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class SessionFiles:
         directory: Path,
         limits: KeepLimits | None = None,
         interval_seconds: float = 3600.0,
-        max_open: int = MAX_OPEN,
+        max_open: int | None = None,
     ) -> None:
         self._appender = SessionAppender(directory, max_open)
         self._housekeeper = Housekeeper(
@@ -49,31 +50,70 @@ class SessionFiles:
         self._appender.open()
         self._housekeeper.start()
 
-    def append(self, session_id: str, events: Sequence[SessionEvent]) -> None:
-        """Append events of one session to its file.
+    def write(self, batch: Sequence[SessionEvent]) -> None:
+        """Write events of any sessions, each file's share of them at once.
 
-        Only the first may be a `Started`.  Raises `PartlyWritten` that names what could not be
-        written: from an `OSError` where the disk is at fault; from any other error where single
-        events are, or what is in the file's place.
+        Raises `PartlyWritten` that names what could not be written: from an `OSError` where the
+        disk is at fault; from any other error where single events are, or what is in a file's
+        place.
         """
-        good: list[SessionEvent] = []
-        lines: list[bytes] = []
+        lines: list[Line] = []
         spoilt: list[SessionEvent] = []
         fault: Exception | None = None
-        for event in events:
+        for event in batch:
             try:
                 day_of(event.timestamp)
-                lines.append(event_line(event))
-                good.append(event)
+                lines.append(line_of(event))
             except Exception as error:  # noqa: BLE001 - whatever it is, the others can be written
                 spoilt.append(event)
                 fault = error
-        if lines:
-            failed, failure = self._write(session_id, good, lines)
-            spoilt += failed
-            fault = failure or fault
-        if spoilt:
-            raise PartlyWritten(len(events) - len(spoilt), spoilt) from fault
+        self._write(lines, spoilt, fault)
+
+    def write_json(self, batch: bytes) -> None:
+        """Write a batch that is a JSON array; otherwise as `write`.
+
+        Raises `PartlyWritten` with places in the array, and as `lines_of` does.
+        """
+        self._write(lines_of(batch), [], None)
+
+    def _write(
+        self, lines: Sequence[Line], spoilt: Sequence[object], fault: BaseException | None
+    ) -> None:
+        """Write lines; ``spoilt`` could not be made ones, because of ``fault``."""
+        rest = list(spoilt)
+        failed: set[str] = set()
+        system_fault: OSError | None = None
+        for share in _shares(lines):
+            session_id = share[0].session_id
+            # Not before those that come first.
+            written, error = (0, None) if session_id in failed else self._append(session_id, share)
+            rest += [line.source for line in share[written:]]
+            if isinstance(error, OSError):
+                failed.add(session_id)
+                system_fault = error
+            elif error is not None:
+                fault = error
+        if rest:
+            count = len(lines) + len(spoilt)
+            raise PartlyWritten(count - len(rest), rest) from system_fault or fault
+
+    def _append(self, session_id: str, lines: Sequence[Line]) -> tuple[int, BaseException | None]:
+        """Append lines to a session's file; return how many are there, and what was wrong."""
+        first, texts = lines[0], [line.text for line in lines]
+        try:
+            self._appender.append(
+                session_id,
+                day_of(first.timestamp),
+                texts,
+                starts=first.kind == _START and first.relation not in _GOES_ON,
+                ends=lines[-1].kind == _END,
+            )
+        except PartlyWritten as partly:
+            return partly.written, partly.__cause__
+        except Exception as error:  # noqa: BLE001 - the other files' turn comes
+            return 0, error
+        self._housekeeper.added(sum(map(len, texts)))
+        return len(lines), None
 
     def sync(self) -> None:
         """Return when everything is on the disk, names of files included; raises `OSError`."""
@@ -89,24 +129,15 @@ class SessionFiles:
         self._housekeeper.stop()
         self._appender.close()
 
-    def _write(
-        self, session_id: str, events: list[SessionEvent], lines: list[bytes]
-    ) -> tuple[list[SessionEvent], Exception | None]:
-        """Write lines; return the events of those that failed, and why."""
-        first = events[0]
-        try:
-            self._appender.append(
-                session_id,
-                day_of(first.timestamp),
-                lines,
-                starts=isinstance(first, Started) and first.relation not in _GOES_ON,
-                ends=isinstance(events[-1], Completed),
-            )
-        except PartlyWritten as partly:
-            cause = partly.__cause__
-            assert isinstance(cause, OSError)
-            return events[partly.written :], cause
-        except Exception as error:  # noqa: BLE001 - the other files' turn comes
-            return events, error
-        self._housekeeper.added(sum(map(len, lines)))
-        return [], None
+
+def _shares(lines: Sequence[Line]) -> list[list[Line]]:
+    """Return lines by session; a session that starts anew has another share."""
+    shares: list[list[Line]] = []
+    newest: dict[str, list[Line]] = {}
+    for line in lines:
+        share = newest.get(line.session_id)
+        if share is None or line.kind == _START:
+            share = newest[line.session_id] = []
+            shares.append(share)
+        share.append(line)
+    return shares

@@ -28,7 +28,10 @@ LOG_BYTES = 40 * 2**20
 """Size of the WAL at which writing waits for readers.  With the largest transaction on top it
 stays below 64 MiB."""
 
-_PAGES_TO_CHECKPOINT = 4000  # 16 MiB
+PAGE_BYTES = 8192
+"""Of a new file.  A text and its answer fill half of it, and half as many pages are half as many
+calls of the system."""
+_CHECKPOINT_BYTES = 16 * 2**20
 _CACHE_KIB = 32 * 1024
 _MAGIC = b"SQLite format 3\0"
 _SIDES = ("-wal", "-shm")
@@ -255,6 +258,7 @@ def _complaint(connection: sqlite3.Connection) -> str | None:
 
 def _set_up(path: Path, connection: sqlite3.Connection) -> None:
     try:
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a file with pages, it stays
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     except sqlite3.OperationalError as error:
@@ -265,6 +269,7 @@ def _set_up(path: Path, connection: sqlite3.Connection) -> None:
     if mode != "wal":
         raise StartError(f"{path}: SQLite has no WAL there; put the database on a local disk")
     connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_TO_CHECKPOINT}")
+    (page,) = connection.execute("PRAGMA page_size").fetchone()
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_BYTES // page}")
     connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES // 2}")
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")

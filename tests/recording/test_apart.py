@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import resource
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,13 @@ import pytest
 from gateway_sessions.config.recording import Jsonl, SessionRecording, Sqlite
 from gateway_sessions.errors import ConfigError, StartError
 from gateway_sessions.events import SessionEvent
-from gateway_sessions.recording.apart import APART, ApartWriter, WriterError, set_apart
+from gateway_sessions.recording.apart import (
+    APART,
+    ApartWriter,
+    WriterError,
+    allow_descriptors,
+    set_apart,
+)
 from gateway_sessions.recording.apart_serving import LogAnswers, Served
 from gateway_sessions.recording.lane import PartlyWritten
 from gateway_sessions.recording.process import RecordingProcess
@@ -250,3 +257,22 @@ async def test_a_writer_that_dies_is_started_again_with_the_recorder(tmp_path: P
     for pid in second:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("limits", "wanted"),
+    [
+        ((1024, 4096), [(4096, 4096)]),
+        ((1024, resource.RLIM_INFINITY), [(16_384, resource.RLIM_INFINITY)]),
+        ((20_000, 20_000), []),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), []),
+    ],
+)
+def test_a_writer_may_have_many_files_open_where_the_system_lets_it(
+    limits: tuple[int, int], wanted: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, new: asked.append(new))
+    allow_descriptors()
+    assert asked == wanted

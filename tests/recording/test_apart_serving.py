@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import threading
@@ -13,6 +14,7 @@ import pytest
 from gateway_sessions.events import SessionEvent
 from gateway_sessions.recording import apart_serving, wire
 from gateway_sessions.recording.apart_serving import Answer, LogAnswers, Served
+from gateway_sessions.recording.lane import PartlyWritten
 from tests.recording.session_events import failed
 from tests.recording.writers import PATIENCE
 
@@ -91,6 +93,27 @@ def test_events_that_can_not_be_read_are_refused(body: bytes) -> None:
     assert answer.problem is not None
     assert answer.problem.kind == "other"
     assert answer.rest is None
+
+
+class OfJson(Keeper):
+    """A writer that takes batches as they come, all but the second event."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[bytes] = []
+
+    def write_json(self, batch: bytes) -> None:
+        self.batches.append(batch)
+        raise PartlyWritten(2, [1]) from OSError(errno.ENOSPC, "full")
+
+
+def test_a_writer_of_json_gets_batches_as_they_are_and_tells_places() -> None:
+    writer = OfJson()
+    (answer,) = answers(writer, (apart_serving.WRITE, EVENTS))
+    assert (writer.batches, writer.events) == ([EVENTS], [])
+    assert answer.rest == [1]
+    assert answer.problem is not None
+    assert answer.problem.number == errno.ENOSPC
 
 
 def test_log_lines_of_several_threads_come_one_by_one() -> None:

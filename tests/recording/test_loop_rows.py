@@ -112,3 +112,23 @@ def test_what_is_no_loop_fails_alone(store: SqliteStore, bad: dict[str, Any]) ->
 def test_a_session_does_not_become_active_by_what_is_learned_of_it(store: SqliteStore) -> None:
     store.write([looped(1)])
     assert rows(store.path, "SELECT * FROM sessions") == []
+
+
+def test_of_a_batch_the_newest_of_a_loop_and_of_each_turn_holds(store: SqliteStore) -> None:
+    newest = looped(2, at=3.0, status="completed")
+    store.write(
+        [
+            looped(1, at=1.0, cost=0.5, compaction_block="They said hi."),
+            looped(1, at=1.5, cost=0.25),
+            newest,
+            looped(1, at=1.2, status="aborted"),
+        ]
+    )
+    loop = one(store, "loops")
+    assert (loop["status"], loop["turn_count"]) == ("completed", 2)
+    assert loop["compaction_block"] == "They said hi."
+    turns = rows(store.path, "SELECT turn_index, cost_usd FROM turns ORDER BY turn_index")
+    assert turns == [{"turn_index": 0, "cost_usd": 0.25}, {"turn_index": 1, "cost_usd": 0.001}]
+    whole = content(store.path)
+    store.write([newest])
+    assert content(store.path) == whole

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+import pytest
+
 from gateway_sessions.recording import tables
+from gateway_sessions.recording.known_rows import KnownRows
+from gateway_sessions.recording.row_changes import MS_PARTS, rounded
 from gateway_sessions.recording.rows import apply
 from gateway_sessions.recording.tables import Key, Select
-from tests.recording.talk import begun, exchange
+from tests.recording.talk import asked, begun, exchange
 
 
 class NoRows:
@@ -39,9 +43,35 @@ def test_each_table_is_read_once_and_written_once() -> None:
         ("sessions", 1),
         ("session_stats", 0),  # of a session that is not there no exchange can be
         ("daily_stats", 1),
+    ]
+    assert [len(rows) for rows in database.written.values()] == [1, 1, 3, 1, 1, 3]
+
+
+def test_what_is_known_is_not_read_again() -> None:
+    known = KnownRows()
+    apply([begun(), asked(1)], NoRows(), known)
+    database = NoRows()
+    apply([*exchange(1)[1:], asked(2)], database, known)
+    assert database.asked == [
+        ("sessions", 0),
+        ("session_stats", 1),  # the new one: it may have come before
+        ("daily_stats", 1),
         ("has", 5),
     ]
-    assert [len(rows) for rows in database.written.values()] == [1, 3, 1, 1, 1, 3]
+    database = NoRows()
+    apply(exchange(2)[1:], database, known)
+    assert ("has", 5) not in database.asked, "the session is among those of the day"
+
+
+def test_what_follows_leaves_the_indexes_alone() -> None:
+    known = KnownRows()
+    apply([begun(), *exchange(1)], NoRows(), known)
+    database = NoRows()
+    apply(exchange(2), database, known)
+    (changes,) = [sql for sql in database.written if sql.startswith("UPDATE sessions")]
+    assert "request_count = ?" in changes
+    for settled in ("created_at", "provider", "model_used", "root_session_id"):
+        assert f"{settled} = ?" not in changes
 
 
 def test_nothing_is_written_of_nothing() -> None:
@@ -53,4 +83,18 @@ def test_nothing_is_written_of_nothing() -> None:
 def test_texts_of_an_exchange_go_together() -> None:
     database = NoRows()
     apply([begun(), *exchange(1)], database)
-    assert database.written[tables.WRITE_TEXTS] == [("sess_a", "req_1", "question 1", "an answer")]
+    (said,) = [rows for sql, rows in database.written.items() if "INTO session_texts" in sql]
+    assert said == [("sess_a", "req_1", "question 1", "an answer")]
+
+
+@pytest.mark.parametrize(
+    ("value", "nearest"), [(0.0004, 0.0), (0.0006, 0.001), (-0.0016, -0.002), (12.3456789, 12.346)]
+)
+def test_numbers_of_sums_are_whole_microseconds(value: float, nearest: float) -> None:
+    assert rounded(value, MS_PARTS) == nearest
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_what_can_not_be_summed_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="no number that can be summed"):
+        rounded(value, MS_PARTS)

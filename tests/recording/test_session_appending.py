@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -309,3 +310,13 @@ def test_nothing_is_lost_or_mixed_up_whatever_happens(
         assert content == sorted(content)
         found.setdefault(Path(name).stem, []).extend(content)
     assert {name: sorted(content) for name, content in found.items()} == written
+
+
+@pytest.mark.parametrize(
+    ("allowed", "held"), [(resource.RLIM_INFINITY, 4096), (1024, 256), (100_000, 4096), (2, 1)]
+)
+def test_as_many_files_are_held_open_as_the_system_allows_four_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: int, held: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (allowed, allowed))
+    assert SessionAppender(tmp_path).max_open == held

@@ -19,6 +19,8 @@ from gateway_sessions.recording.session_lines import (
     first_line,
     is_whole,
     kind_of,
+    line_of,
+    lines_of,
     parsed,
 )
 from tests.recording.session_events import failed, requested, started, strictly
@@ -67,6 +69,37 @@ def test_any_body_is_on_one_line_with_the_meaning_it_had(value: Any, space: str)
 def test_what_is_no_json_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError, match="'sess_a' holds what is no JSON"):
         event_line(requested(body=body))
+
+
+@given(TEXTS, VALUES, st.sampled_from(["", "\n", "\r\n"]))
+def test_json_becomes_the_lines_that_its_events_would(message: str, value: Any, space: str) -> None:
+    body = json.dumps([value, 1], separators=(f",{space}", ":"), ensure_ascii=False)
+    body = body.encode("utf-8", "replace").decode()
+    events = [started(), failed(message=told(message)), requested(body=body.encode())]
+    batch = b"[%b]" % b",".join(map(msgspec.json.encode, events))
+    found = lines_of(batch)
+    assert [line.text for line in found] == [event_line(event) for event in events]
+    assert [line.source for line in found] == [0, 1, 2]
+    for line, event in zip(found, events, strict=True):
+        assert msgspec.structs.replace(line, source=event) == line_of(event)
+
+
+def test_json_of_an_event_from_a_file_loses_the_files_version() -> None:
+    event = msgspec.structs.replace(started(), record_version=1)
+    (line,) = lines_of(msgspec.json.encode([event]))
+    assert line.text == event_line(started())
+
+
+@pytest.mark.parametrize("batch", [b"", b"{}", b"[1]", b'[{"type":"error"}]', b"[" * 9])
+def test_json_that_is_no_array_of_events_is_refused(batch: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        lines_of(batch)
+
+
+def test_json_that_is_not_utf8_is_refused() -> None:
+    batch = msgspec.json.encode([failed(message="here")]).replace(b"here", b"h\xffre")
+    with pytest.raises(UnicodeDecodeError):
+        lines_of(batch)
 
 
 def test_the_version_is_in_the_first_line_only_and_once() -> None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway_sessions.events import SessionEvent
@@ -33,15 +34,15 @@ def types(path: Path) -> list[str]:
 
 def rest_of(files: SessionFiles, *events: SessionEvent) -> PartlyWritten:
     with pytest.raises(PartlyWritten) as error:
-        files.append("sess_a", events)
+        files.write(events)
     return error.value
 
 
 def test_events_go_to_the_folder_of_the_day_of_the_start(
     files: SessionFiles, tmp_path: Path
 ) -> None:
-    files.append("sess_a", [started(), failed()])
-    files.append("sess_a", [failed(at=NEXT_NOON), completed(at=NEXT_NOON)])
+    files.write([started(), failed()])
+    files.write([failed(at=NEXT_NOON), completed(at=NEXT_NOON)])
     assert types(tmp_path / DAY / "sess_a.jsonl") == ["started", "error", "error", "completed"]
 
 
@@ -52,7 +53,7 @@ def test_a_start_that_only_the_recorder_saw_goes_on_in_the_old_file(
     for events in ([started()], [started(at=NEXT_NOON, relation=relation)]):
         files = SessionFiles(tmp_path)
         files.open()
-        files.append("sess_a", events)
+        files.write(events)
         files.close()
     assert types(tmp_path / DAY / "sess_a.jsonl") == ["started", "started"]
 
@@ -61,8 +62,8 @@ def test_a_start_that_only_the_recorder_saw_goes_on_in_the_old_file(
 def test_a_start_of_a_session_is_one_of_its_own_day(
     files: SessionFiles, tmp_path: Path, relation: str
 ) -> None:
-    files.append("sess_a", [started(), completed()])
-    files.append("sess_a", [started(at=NEXT_NOON, relation=relation)])
+    files.write([started(), completed()])
+    files.write([started(at=NEXT_NOON, relation=relation)])
     assert types(tmp_path / NEXT_DAY / "sess_a.jsonl") == ["started"]
 
 
@@ -73,6 +74,25 @@ def test_a_bad_event_fails_alone(files: SessionFiles, tmp_path: Path) -> None:
     assert partly.rest == list(bad)
     assert not isinstance(partly.__cause__, OSError)
     assert types(tmp_path / DAY / "sess_a.jsonl") == ["started", "error", "completed"]
+
+
+def test_json_is_written_as_events_are(files: SessionFiles, tmp_path: Path) -> None:
+    events = [started(), failed("sess_b"), completed(), started(at=NEXT_NOON), failed()]
+    files.write_json(msgspec.json.encode(events))
+    assert types(tmp_path / DAY / "sess_a.jsonl") == ["started", "completed"]
+    assert types(tmp_path / NEXT_DAY / "sess_a.jsonl") == ["started", "error"]
+    assert types(tmp_path / DAY / "sess_b.jsonl") == ["error"]
+
+
+def test_of_json_the_places_are_told_that_are_not_written(
+    files: SessionFiles, tmp_path: Path
+) -> None:
+    (tmp_path / DAY).mkdir()
+    (tmp_path / DAY / "sess_a.jsonl").mkdir()
+    with pytest.raises(PartlyWritten) as error:
+        files.write_json(msgspec.json.encode([started(), failed("sess_b"), failed()]))
+    assert (error.value.written, error.value.rest) == (1, [0, 2])
+    assert types(tmp_path / DAY / "sess_b.jsonl") == ["error"]
 
 
 def test_of_bad_events_alone_no_file_is_made(files: SessionFiles, tmp_path: Path) -> None:
@@ -102,7 +122,7 @@ def test_a_fault_of_the_disk_is_told_as_such(
     assert [*events[partly.written :], failed(at="bad")] == sorted(
         partly.rest, key=lambda event: event.timestamp
     )
-    files.append("sess_a", partly.rest[1:])
+    files.write(partly.rest[1:])
     lines = strictly((tmp_path / DAY / "sess_a.jsonl").read_bytes())
     assert [line["error_message"] for line in lines[1:]] == [f"{n}" for n in range(9)]
 
@@ -124,7 +144,7 @@ def test_what_was_written_counts_for_the_housekeeper(
     monkeypatch.setattr(Housekeeper, "tick", lambda _, now: ticks.append(now))
     files = SessionFiles(tmp_path)
     files.open()
-    files.append("sess_a", [started(), failed()])
+    files.write([started(), failed()])
     files.tick(7.0)
     files.close()
     size = (tmp_path / DAY / "sess_a.jsonl").stat().st_size
@@ -135,7 +155,7 @@ def test_what_was_written_counts_for_the_housekeeper(
 def test_closing_makes_everything_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = SessionFiles(tmp_path)
     files.open()
-    files.append("sess_a", [started()])
+    files.write([started()])
     inodes: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: inodes.append(os.fstat(descriptor).st_ino))
     files.close()

@@ -272,6 +272,39 @@ class TestOpening:
             store.open()
 
 
+def test_what_another_program_wrote_in_between_is_noticed(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    store.write([begun(), *exchange(1)])
+    other = SqliteStore(store.path)
+    other.open()
+    other.write(exchange(2))
+    store.write(exchange(3))
+    other.write(exchange(4)[:1])
+    store.write(exchange(4))
+    other.close()
+    alone = SqliteStore(tmp_path / "alone.db")
+    alone.open()
+    alone.write([begun(), *(event for number in range(1, 5) for event in exchange(number))])
+    alone.close()
+    assert content(store.path) == content(alone.path)
+
+
+def test_what_was_undone_is_not_remembered(store: SqliteStore, tmp_path: Path) -> None:
+    store.write([begun(), *exchange(1)])
+    with pytest.raises(PartlyWritten):
+        store.write([*exchange(2), answered(3, latency=float("nan"))])
+    with closing(sqlite3.connect(store.path)) as connection:
+        connection.execute("DROP TABLE session_texts")
+        with pytest.raises(sqlite3.OperationalError):
+            store.write(exchange(3))
+        assert connection.execute("SELECT request_count FROM sessions").fetchone() == (2,)
+
+
+def test_a_page_of_the_file_is_large_enough_for_a_few_rows(store: SqliteStore) -> None:
+    assert rows(store.path, "PRAGMA page_size") == [{"page_size": 8192}]
+
+
 def test_several_programs_write_the_same_rows(tmp_path: Path) -> None:
     """Sums of one day and of one session, from several connections at once."""
     path = tmp_path / "sessions.db"
