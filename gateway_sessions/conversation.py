@@ -2,7 +2,8 @@
 
 A dialect turns bytes into these values and nothing above it looks at provider JSON again.
 All of them are frozen.  They are msgspec structs because building one costs a tenth of a
-frozen dataclass, and every request builds a few.
+frozen dataclass, and every request builds a few.  None of them can be part of a cycle, so the
+garbage collector need not know of them (``gc=False``).
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False, tag=True):
     arguments: Any
 
 
-class ToolResult(msgspec.Struct, frozen=True, tag=True):
+class ToolResult(msgspec.Struct, frozen=True, gc=False, tag=True):
     """What a tool gave back; ``call_id`` is empty in dialects without ids."""
 
     call_id: str
@@ -62,14 +63,14 @@ SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 ``model`` is assistant)."""
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One message: a role (`SYSTEM`, `USER` or `ASSISTANT`) and its parts in order."""
 
     role: str
     parts: tuple[Part, ...]
 
 
-class Conversation(msgspec.Struct, frozen=True):
+class Conversation(msgspec.Struct, frozen=True, gc=False):
     """The content of one request, its messages not yet read.
 
     A request repeats its whole history, so reading every message each time would be most of
@@ -120,7 +121,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Those of ``cache_creation_tokens`` that went into a cache that lives an hour."""
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """What the provider answered.
 
     ``messages`` has one assistant message per alternative (``n`` > 1 gives several), the

@@ -5,9 +5,10 @@ A message becomes a sequence of *links*, one 16-byte xxh3-128 digest each:
 ====================  ======================================================================
 part                  what is hashed
 ====================  ======================================================================
-text                  ``t`` + the text in Unicode NFC without any ASCII white space.  Adjacent
-                      texts are one link, so a string, a list of one block and a list of many
-                      blocks are all the same, and so are all kinds of line ends.
+text                  ``t`` + the text in Unicode NFC (up to `LONGEST_COMPOSED` characters)
+                      without any ASCII white space.  Adjacent texts are one link, so a string,
+                      a list of one block and a list of many blocks are all the same, and so
+                      are all kinds of line ends.
 tool call             ``c`` + name + arguments as JSON with sorted keys; not its id
 tool result           ``r`` + its text as above + the references of its media; not the id
 image, sound, file    ``m`` + base64 text or URL
@@ -31,8 +32,11 @@ from typing import Any
 import msgspec
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
-from gateway_sessions.conversation import Message, Part, Text, Thinking, ToolCall, ToolResult
+from gateway_sessions.conversation import Media, Message, Part, Text, Thinking, ToolCall, ToolResult
 
+LONGEST_COMPOSED = 1 << 15
+"""Characters up to which a text is brought into NFC.  People and their keyboards write letters
+with marks in either way; a longer text comes from a file or a tool and is sent again as it is."""
 _ROW = 31
 """More combining marks than a stream-safe text has in a row (Unicode Standard Annex 15)."""
 _STEP = 10
@@ -73,7 +77,7 @@ def fold_texts(texts: Sequence[str]) -> list[bytes]:
         return [fold_text(text) for text in texts]
     encoded = _encoded(joined)
     if not joined.isascii():
-        if _has_long_row(joined, encoded):
+        if max(map(len, texts)) > LONGEST_COMPOSED or _has_long_row(joined, encoded):
             return [fold_text(text) for text in texts]
         encoded = _nfc(joined, encoded)  # No mark is composed with a NUL.
     return encoded.translate(None, _WHITE).split(b"\0")
@@ -82,6 +86,8 @@ def fold_texts(texts: Sequence[str]) -> list[bytes]:
 def _composed(text: str) -> bytes:
     """Return a text in NFC, in time that grows with its length and no faster."""
     encoded = _encoded(text)
+    if len(text) > LONGEST_COMPOSED:
+        return encoded
     return encoded if _has_long_row(text, encoded) else _nfc(text, encoded)
 
 
@@ -133,7 +139,7 @@ def digest_messages(messages: Sequence[Message]) -> list[Digested]:
     alone = [_only_text(message.parts) for message in messages]
     folded = iter(fold_texts([text for text in alone if text is not None]))
     return [
-        _digest_mixed(message.role, message.parts)
+        digest_parts(message.role, message.parts)
         if text is None
         else digest_text(message.role, next(folded))
         for message, text in zip(messages, alone, strict=True)
@@ -142,8 +148,14 @@ def digest_messages(messages: Sequence[Message]) -> list[Digested]:
 
 def digest_parts(role: str, parts: tuple[Part, ...]) -> Digested:
     """Return the links of a message's parts."""
-    if len(parts) == 1 and type(part := parts[0]) is Text:  # By far the most frequent case.
-        return digest_text(role, fold_text(part.text))
+    if len(parts) == 1:  # By far the most frequent cases.
+        part = parts[0]
+        if type(part) is Text:
+            return digest_text(role, fold_text(part.text))
+        if type(part) is ToolCall or type(part) is ToolResult:
+            content, call_id = _content(part)
+            ids = (call_id,) if call_id else ()
+            return Digested(role, xxh3_128_digest(content), len(content), ids, False, False)
     return _digest_mixed(role, parts)
 
 
@@ -194,14 +206,14 @@ def _digest_mixed(role: str, parts: tuple[Part, ...]) -> Digested:
 
 def _content(part: Part) -> tuple[bytes, str]:
     """Return what is hashed of a part that is no text, and its call id."""
-    if isinstance(part, ToolCall):
+    if type(part) is ToolCall:
         name = part.name.encode("utf-8", "surrogatepass")
         return b"c%d:%b%b" % (len(name), name, _arguments(part)), part.id
-    if isinstance(part, ToolResult):
-        text = fold_text("".join([p.text for p in part.parts if isinstance(p, Text)]))
-        media = [fold_text(p.reference) for p in part.parts if not isinstance(p, Text)]
+    if type(part) is ToolResult:
+        text = fold_text("".join([p.text for p in part.parts if type(p) is Text]))
+        media = [fold_text(p.reference) for p in part.parts if type(p) is Media]
         return b"r%d:%b%b" % (len(text), text, b"\0".join(media)), part.call_id
-    assert not isinstance(part, Text | Thinking)
+    assert type(part) is Media
     return b"m" + part.reference.encode("utf-8", "surrogatepass"), ""
 
 

@@ -11,6 +11,7 @@ from gateway_sessions.detection import verdict as v
 from gateway_sessions.detection.ask import Ask
 from gateway_sessions.detection.canonical import fold_text
 from gateway_sessions.detection.echo import CALL, LONGEST_QUERY, SUMMARY, Quote
+from gateway_sessions.detection.phrases import ends
 from gateway_sessions.detection.plan import last_key
 from gateway_sessions.detection.session import Session
 from gateway_sessions.detection.turns import Turn, line_mark
@@ -54,9 +55,9 @@ _ASKS_WITHIN = 400
 
 def is_summarising(texts: list[str]) -> bool:
     """Whether a prompt asks for a summary of the conversation."""
-    for text in texts:
-        ends = text if len(text) <= 2 * _ASKS_WITHIN else text[:_ASKS_WITHIN] + text[-_ASKS_WITHIN:]
-        said = ends.lower()
+    for text in ends(texts):
+        said = text if len(text) <= 2 * _ASKS_WITHIN else text[:_ASKS_WITHIN] + text[-_ASKS_WITHIN:]
+        said = said.lower()
         for word in _SUMMARISING:  # Asked after every reply: a generator would cost the double.
             if word in said:
                 return True

@@ -11,6 +11,9 @@ _BESIDE = 64
 _START = 3
 """Letters at the start of a message that rule a phrase out nearly always."""
 
+_TEXTS = 64
+"""Texts of one message, from either end, that are looked at: messages have a handful."""
+
 _NOT_WORDS = re.compile(r"[\W_]+")
 _NOT_SPACE = re.compile(r"\S")
 
@@ -24,6 +27,14 @@ class ResetPhrases:
         self._starts = frozenset(phrase[:_START] for phrase in self._phrases)
         self._looked_at = 2 * max(map(len, self._phrases), default=0) + _BESIDE
 
+    def begins(self, texts: Sequence[str]) -> str | None:
+        """Return the phrase (normalised) that any of some texts begins with, or None."""
+        for text in ends(texts):
+            phrase = self.match(text)
+            if phrase is not None:
+                return phrase
+        return None
+
     def match(self, text: str) -> str | None:
         """Return the phrase (normalised) that a message begins with, or None."""
         start = text[:_START].casefold()
@@ -34,6 +45,11 @@ class ResetPhrases:
             return None
         said = _words(text[first.start() : first.start() + self._looked_at])
         return next((p.strip() for p in self._phrases if said.startswith(p)), None)
+
+
+def ends(texts: Sequence[str]) -> Sequence[str]:
+    """Return some texts, of very many the first and the last: what a user types is among them."""
+    return texts if len(texts) <= 2 * _TEXTS else [*texts[:_TEXTS], *texts[-_TEXTS:]]
 
 
 def _words(text: str) -> str:

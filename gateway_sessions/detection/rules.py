@@ -128,8 +128,7 @@ def response_id(ask: Ask) -> Verdict | None:
 
 def reset(ask: Ask) -> Verdict | None:
     """Begin anew where the user says so."""
-    texts = ask.plan.walk.prompt_texts()
-    phrase = next(filter(None, map(ask.phrases.match, texts)), None)
+    phrase = ask.phrases.begins(ask.plan.walk.prompt_texts())
     if phrase is None:
         return None
     if _repeated(ask):

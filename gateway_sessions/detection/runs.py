@@ -7,7 +7,7 @@ brings into canonical form many at a time, which costs a fifth.  Both give the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import msgspec
@@ -17,10 +17,12 @@ from gateway_sessions.conversation import ASSISTANT, SYSTEM, Conversation, Messa
 from gateway_sessions.detection.canonical import (
     TEXT,
     Digested,
+    digest_messages,
     digest_parts,
     fold_texts,
     join_messages,
 )
+from gateway_sessions.detection.plain import read_plains
 
 Item = tuple[Digested, Message | tuple[msgspec.Raw, int]]
 """A message's digest, and the message; or what it can be read from again, and the number of the
@@ -31,51 +33,6 @@ Said = tuple[bool, bytes, int, tuple[str, ...]]
 
 AT_ONCE = 128
 """Messages that are read together: one of another shape among them spoils that many."""
-
-
-class _Plain(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    role: str
-    content: str
-
-
-_read_plain = msgspec.json.Decoder(_Plain).decode
-_read_plains = msgspec.json.Decoder(list[_Plain]).decode
-
-
-def read_plain(conversation: Conversation, raw: msgspec.Raw) -> tuple[str, str] | None:
-    """Return role and text of a message that has nothing else; None if it has."""
-    try:
-        found = _read_plain(raw)
-        return conversation.plain[found.role], found.content
-    except (KeyError, RecursionError, ValueError):
-        return None  # Whoever reads it in full finds out why.
-
-
-def plain(
-    conversation: Conversation, raws: Sequence[msgspec.Raw]
-) -> tuple[list[str], list[str]] | None:
-    """Return roles and texts of messages that have nothing else; None if one of them has."""
-    if not conversation.plain:
-        return None
-    try:
-        found = _read_plains(b"[%b]" % b",".join(raws))
-        return [conversation.plain[m.role] for m in found], [m.content for m in found]
-    except (KeyError, RecursionError, ValueError):
-        return None  # Whoever reads them one by one finds out why.
-
-
-def read_all(conversation: Conversation, raws: Sequence[msgspec.Raw]) -> list[tuple[Message, ...]]:
-    """Return what each of some raw messages says.
-
-    Raises:
-        UnreadableBody: one is not what the dialect says.
-    """
-    found = plain(conversation, raws)
-    if found is None:
-        return [conversation.read(raw) for raw in raws]
-    return [
-        (Message(role, (Text(text),) if text else ()),) for role, text in zip(*found, strict=True)
-    ]
 
 
 def runs_of(conversation: Conversation, items: Sequence[Item], *, instructions: bool) -> list[Said]:
@@ -126,14 +83,9 @@ def _message(conversation: Conversation, item: Item) -> Message:
 class LongHistory:
     """Messages in parallel lists: sides, canonical texts, and what to read them from again."""
 
-    def __init__(
-        self,
-        conversation: Conversation,
-        remembered: Callable[[Conversation, Sequence[msgspec.Raw]], list[Item]],
-    ) -> None:
-        """Collect messages; ``remembered`` digests those that are not plain."""
+    def __init__(self, conversation: Conversation) -> None:
+        """Collect messages of a conversation."""
         self._conversation = conversation
-        self._remembered = remembered
         self._model_side: list[bool] = []
         self._folded: list[bytes] = []
         self._source: list[str | Item] = []
@@ -146,11 +98,12 @@ class LongHistory:
         """
         for start in range(0, len(raws), AT_ONCE):
             some = raws[start : start + AT_ONCE]
-            found = plain(self._conversation, some)
+            found = read_plains(self._conversation, some)
             if found is None:
-                self.add(self._remembered(self._conversation, some))
+                messages = [message for raw in some for message in self._conversation.read(raw)]
+                self.add(list(zip(digest_messages(messages), messages, strict=True)))
                 continue
-            roles, texts = found
+            roles, texts = found[0], ["".join(said) for said in found[1]]
             folded = fold_texts(texts)
             if SYSTEM in roles or not all(folded):
                 kept = [n for n, text in enumerate(folded) if text and roles[n] != SYSTEM]

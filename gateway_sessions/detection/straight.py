@@ -62,7 +62,6 @@ def straight(
         return None
     if view.candidates(scope.seed, plan.request_state):
         return None
-    for text in plan.walk.prompt_texts():
-        if phrases.match(text) is not None:
-            return None
+    if phrases.begins(plan.walk.prompt_texts()) is not None:
+        return None
     return Verdict(session, v.CONTINUE, v.PREFIX, 1.0, GOES_ON)

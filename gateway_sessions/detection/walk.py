@@ -32,18 +32,20 @@ from gateway_sessions.detection.canonical import (
 )
 from gateway_sessions.detection.digests import DIGESTS_KEPT, DigestMemo, reader
 from gateway_sessions.detection.memo import StateMemo
+from gateway_sessions.detection.plain import plain_message, read_all, read_plain
 from gateway_sessions.detection.runs import (
     AT_ONCE,
     Item,
     LongHistory,
     Said,
-    read_all,
-    read_plain,
     runs_of,
 )
 
 MODEL_SIDE = 0x9E3779B97F4A7C15
 """Told apart from the client's side by this constant in the seed (2^64 / golden ratio)."""
+
+AS_SENT = 0xC2B2AE3D27D4EB4F
+"""Mixed into the seed for messages that were not read (a prime of xxHash)."""
 
 _OPENS_AS_USER = (b'{"role":"user",', b'{"role": "user"')
 _ROLE_SHOWN = 15
@@ -58,6 +60,13 @@ LONG_HISTORY = DIGESTS_KEPT // 16
 others out of that memory."""
 RUNS_KEPT = 1024
 """Runs of a long history that can be looked at one by one, the newest; rules ask for 512."""
+PRECISE = 2048
+"""Messages of a history that nobody has seen before, from the newest, that are read: five
+milliseconds' work if they run tools.  What is older counts as sent, byte for byte.  No real
+history comes to us for the first time with so many; if one does, and is then written otherwise,
+it is still known by its replies."""
+PRECISE_STEP = 256
+"""Messages by which that bound is moved at a time."""
 READ_ONE_BY_ONE = 32
 """Messages that are read one by one in search of the newest answer."""
 
@@ -259,15 +268,18 @@ class Walker:
         """Return the chain of a first prompt that is a plain text; None where it is not."""
         raw = conversation.messages[start]
         prompt = read_plain(conversation, raw)
-        asked = fold_text(prompt[1]) if prompt is not None and prompt[0] == USER else b""
-        if prompt is None or not asked:
+        if prompt is None or prompt[0] != USER:
+            return None
+        texts = prompt[1]
+        asked = fold_text("".join(texts))
+        if not asked:
             return None
         links = xxh3_128_digest(TEXT + asked)
         state = xxh3_64_intdigest(links, seed)
         self._states.put(xxh3_64_intdigest(raw, seed ^ reader(conversation.read)), state)
         tail = Run(None, False, links, len(asked), (), state)
-        said = [Message(USER, (Text(prompt[1]),))]
-        return Walk(conversation, seed, start, said, tail, True, start, self, said, said, [prompt[1]])
+        said = [plain_message(USER, texts)]
+        return Walk(conversation, seed, start, said, tail, True, start, self, said, said, texts)
 
     def _one_more_turn(self, conversation: Conversation, start: int, seed: int) -> Walk | None:
         """Return the chain of a known history with an answer and a prompt that are plain texts.
@@ -286,7 +298,8 @@ class Walker:
         known = self._states.get(hasher.intdigest())
         if known is None:
             return None
-        said, asked = fold_text(answer[1]), fold_text(prompt[1])
+        texts = prompt[1]
+        said, asked = fold_text("".join(answer[1])), fold_text("".join(texts))
         if not said or not asked:
             return None
         links = xxh3_128_digest(TEXT + said)
@@ -299,10 +312,9 @@ class Walker:
         hasher.update(raws[-2])
         hasher.update(raws[-1])
         self._states.put(hasher.intdigest(), state)
-        text = prompt[1]
-        newest = [Message(ASSISTANT, (Text(answer[1]),)), Message(USER, (Text(text),))]
+        newest = [plain_message(ASSISTANT, answer[1]), plain_message(USER, texts)]
         return Walk(
-            conversation, seed, start, newest, tail, False, cut + 1, self, None, newest[1:], [text]
+            conversation, seed, start, newest, tail, False, cut + 1, self, None, newest[1:], texts
         )
 
     def _any_turn(self, conversation: Conversation, start: int, seed: int) -> Walk:
@@ -344,12 +356,17 @@ class Walker:
     ) -> Run | None:
         """Return the last run of a chain from its very beginning."""
         if len(older) >= LONG_HISTORY:
-            history = LongHistory(conversation, self._digests.items)
+            oldest, older = _apart(older, PRECISE - len(newest))
+            history = LongHistory(conversation)
             history.read(older)
             history.add(newest)
-            if said := list(history.runs()):
-                base = _summed_up(said[:-RUNS_KEPT], seed)
+            said = list(history.runs())
+            base = _unread(oldest, seed, said) if oldest else None
+            if said:
+                base = _summed_up(said[:-RUNS_KEPT], base, seed)
                 return _chained(said[-RUNS_KEPT:], base, seed)
+            if base is not None:
+                return base
         items = self._digests.items(conversation, older) + newest
         return _chained(runs_of(conversation, items, instructions=True), None, seed)
 
@@ -390,7 +407,7 @@ class Walker:
         ahead: list[tuple[Message, ...]] = []
         place = len(raws)
         answer_end = start
-        while place > start:
+        while place > start and len(found) < PRECISE:
             raw = raws[place - 1]
             if not ahead and len(found) >= READ_ONE_BY_ONE:
                 ahead = read_all(conversation, raws[max(start, place - AT_ONCE) : place])
@@ -448,11 +465,29 @@ def _chained(said: Iterable[Said], before: Run | None, seed: int) -> Run | None:
     return last
 
 
-def _summed_up(said: Sequence[Said], seed: int) -> Run | None:
+def _apart(
+    raws: Sequence[msgspec.Raw], most: int
+) -> tuple[Sequence[msgspec.Raw], Sequence[msgspec.Raw]]:
+    """Return the oldest messages, which are too many to be read, and the others.
+
+    The place of the cut stays the same while a history grows by up to `PRECISE_STEP` messages.
+    """
+    steps = max(0, len(raws) - max(0, most)) // PRECISE_STEP
+    return raws[: steps * PRECISE_STEP], raws[steps * PRECISE_STEP :]
+
+
+def _unread(raws: Sequence[msgspec.Raw], seed: int, said: Sequence[Said]) -> Run:
+    """Return one run in the place of messages that count as they were sent, byte for byte."""
+    sent = b"".join(raws)
+    model_side = bool(said) and not said[0][0]
+    return Run(None, model_side, b"", len(sent), (), xxh3_64_intdigest(sent, seed ^ AS_SENT))
+
+
+def _summed_up(said: Sequence[Said], before: Run | None, seed: int) -> Run | None:
     """Return one run in the place of many."""
     if not said:
-        return None
-    state, weight = seed, 0
+        return before
+    state, weight = (before.state, before.weight) if before else (seed, 0)
     for model_side, links, more, _ in said:
         # As `next_state`, without the price of thousands of calls.
         state = xxh3_64_intdigest(links, state ^ MODEL_SIDE if model_side else state)

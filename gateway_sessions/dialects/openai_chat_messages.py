@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import msgspec
 from msgspec import Raw
 
 from gateway_sessions.conversation import (
@@ -34,9 +37,45 @@ PLAIN_ROLES = {kind: _ROLES[kind] for kind in ("system", "developer", "user", "a
 """The roles of messages that are nothing but a text, where they hold nothing else."""
 
 
+class _Function(msgspec.Struct, gc=False):
+    name: str
+    arguments: str
+
+
+class _Call(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    id: str
+    function: _Function
+    type: Literal["function"]
+
+
+class _ToolMessage(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """What calls functions, or gives the result of one, and says nothing beside."""
+
+    role: Literal["assistant", "tool"]
+    content: str | None = None
+    tool_calls: list[_Call] | None = None
+    tool_call_id: str = ""
+    refusal: None = None
+
+
+_read_tool_message = msgspec.json.Decoder(_ToolMessage).decode
+
+
 def read_message(raw: Raw) -> tuple[Message, ...]:
     """Return the one message in a raw item; raises `UnreadableBody`."""
-    return (_message(parsing.read_object(raw)),)
+    try:
+        wire = _read_tool_message(raw)
+    except parsing.JSON_ERRORS:
+        return (_message(parsing.read_object(raw)),)
+    # Agents send hundreds of these: read in their usual shape they cost half of what they else do.
+    said = (Text(wire.content),) if wire.content else ()
+    if wire.role == "tool":
+        return (Message(USER, (ToolResult(wire.tool_call_id, said),)),)
+    calls = [
+        ToolCall(call.id, call.function.name, parsing.arguments(call.function.arguments))
+        for call in wire.tool_calls or ()
+    ]
+    return (Message(ASSISTANT, (*said, *calls)),)
 
 
 def _message(wire: Json) -> Message:

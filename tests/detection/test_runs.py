@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from random import Random
 from typing import Any
 
 import pytest
-from msgspec import Raw
 
 from gateway_sessions.conversation import Conversation
 from gateway_sessions.detection.digests import DigestMemo
-from gateway_sessions.detection.runs import AT_ONCE, LongHistory, Said, plain, read_all, runs_of
+from gateway_sessions.detection.runs import AT_ONCE, LongHistory, Said, runs_of
 from gateway_sessions.errors import UnreadableBody
 from gateway_sessions.testing import assistant, tool_call, tool_result, user
 from tests.detection.talk import chat, claude, counted
@@ -31,7 +29,7 @@ FOR_CLAUDE = [said for said in SAID if said["role"] not in {"tool", "developer"}
 
 def long(conversation: Conversation) -> list[Said]:
     """Return the runs of all messages as those of a long history."""
-    history = LongHistory(conversation, DigestMemo().items)
+    history = LongHistory(conversation)
     history.read(conversation.messages)
     return list(history.runs())
 
@@ -61,7 +59,7 @@ def test_messages_of_one_side_at_the_seam_of_two_readings_are_one_run() -> None:
 
 def test_digested_messages_go_on_where_raw_ones_end() -> None:
     conversation = chat(user("a"), assistant("b"), assistant("c"), SYSTEM, CALL)
-    history = LongHistory(conversation, DigestMemo().items)
+    history = LongHistory(conversation)
     history.read(conversation.messages[:2])
     history.add(DigestMemo().items(conversation, conversation.messages[2:]))
     assert list(history.runs()) == short(conversation)
@@ -71,44 +69,9 @@ def test_nothing_but_instructions_gives_no_runs() -> None:
     assert long(chat(SYSTEM, SYSTEM)) == []
 
 
-@pytest.mark.parametrize("bad", [{"role": "nobody", "content": "x"}, {"content": "x"}, "x", 1])
-def test_a_message_of_a_wrong_shape_is_found_out(bad: Any) -> None:
-    conversation = chat(user("hi"), bad, user("hi"))
-    assert plain(conversation, conversation.messages) is None
+def test_a_message_of_a_wrong_shape_is_found_out() -> None:
     with pytest.raises(UnreadableBody):
-        read_all(conversation, conversation.messages)
-    with pytest.raises(UnreadableBody):
-        long(conversation)
-
-
-@pytest.mark.parametrize("make", [chat, claude])
-@pytest.mark.parametrize("said", FOR_CLAUDE, ids=json.dumps)
-def test_plain_messages_are_read_as_the_dialect_reads_them(make: Any, said: Any) -> None:
-    conversation = make(said, user("hi"))
-    assert read_all(conversation, conversation.messages) == [
-        conversation.read(raw) for raw in conversation.messages
-    ]
-
-
-@pytest.mark.parametrize(
-    "sent",
-    [
-        b'{"content":"hi","role":"user"}',
-        b'{ "role" : "user" , "content" : "h\\u0069" }',
-        b'{"role":"assistant","content":"x","role":"user"}',
-    ],
-)
-def test_the_spelling_does_not_matter(sent: bytes) -> None:
-    conversation = chat(user("hi"))
-    assert plain(conversation, [Raw(sent)]) is not None
-    assert read_all(conversation, [Raw(sent)]) == [conversation.read(Raw(sent))]
-
-
-@pytest.mark.parametrize("said", [CALL, RESULT, BLOCKS, {**user("x"), "name": "me"}])
-def test_other_messages_are_not_plain(said: Any) -> None:
-    conversation = chat(user("hi"), said)
-    assert plain(conversation, conversation.messages[:1]) == (["user"], ["hi"])
-    assert plain(conversation, conversation.messages) is None
+        long(chat(user("hi"), {"role": "nobody", "content": "x"}, user("hi")))
 
 
 def test_plain_messages_are_never_read_one_by_one() -> None:

@@ -160,7 +160,7 @@ class TestLongHistories:
         following, read = counted(chat(*history, user("more"), assistant("Fine."), user("and")))
         room.index.asked = 0
         assert calls(lambda: room.send(following)) <= 300
-        assert len(read) == 2
+        assert len(read) <= 2
         assert room.index.asked <= 5
 
     def test_a_session_that_goes_on_and_on(self) -> None:

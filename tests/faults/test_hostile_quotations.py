@@ -99,7 +99,7 @@ class TestAsides:
             return asks(room, INSTRUCTION, user(text.format("nobody")))
 
         few, many = calls(work(TURNS_COMPARED)), calls(work(TURNS_KEPT))
-        assert many <= 1.1 * few
+        assert many <= 1.2 * few  # Where there is no room left, one turn gives way.
 
     def test_a_first_request_is_not_compared_with_what_opens_otherwise(self) -> None:
         def work(size: int) -> Work:
