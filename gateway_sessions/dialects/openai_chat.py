@@ -152,7 +152,7 @@ class _Choice:
             elif key == "text" and type(value) is str:
                 self.text = self.text or StringIO()
                 weight += self.text.write(value)
-            elif key != "delta":
+            elif key != "delta" and self.fields.get(key, ABSENT) != value:
                 weight += streaming.replace(self.fields, key, value)
         return weight
 
@@ -197,7 +197,7 @@ class ChatAssembler(streaming.StreamAssembler):
             if key == "choices":
                 for delta in value if type(value) is list else ():
                     weight += self._choose(delta)
-            elif key != "obfuscation":
+            elif key != "obfuscation" and self._fields.get(key, ABSENT) != value:
                 weight += streaming.replace(self._fields, key, value)
         return weight
 

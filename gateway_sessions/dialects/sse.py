@@ -46,6 +46,16 @@ class Parser:
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Return the events that this chunk completes."""
+        if (
+            chunk.startswith(b"data: ")
+            and chunk.find(b"\n") == len(chunk) - 2
+            and chunk.endswith(b"\n")
+            and not (self._pending or self._after_cr or b"\r" in chunk)
+            and len(chunk) <= self._limit
+        ):
+            # One event of one line, as most chunks are: nothing is left to be cut.
+            self._at_start = False
+            return [Event(b"", chunk[6:-2])]
         if self._after_cr and chunk:
             self._after_cr = False
             if chunk.startswith(b"\n"):
