@@ -18,6 +18,7 @@ from gateway_sessions.conversation import (
     ToolResult,
 )
 from gateway_sessions.detection.canonical import (
+    LONGEST_COMPOSED,
     digest_messages,
     digest_parts,
     fold_text,
@@ -252,6 +253,24 @@ class TestRowsOfMarks:
         for letter in marks:
             text = "e\u0301" + letter * 31
             assert fold_text(text) == text.encode(), hex(ord(letter))
+
+
+class TestLongTexts:
+    """What is longer than people write is taken as it is composed."""
+
+    LONG = "e\u0301" * (LONGEST_COMPOSED // 2)
+
+    def test_up_to_the_bound_it_is_composed(self) -> None:
+        assert fold_text(self.LONG) == ("é" * (LONGEST_COMPOSED // 2)).encode()
+
+    def test_beyond_it_is_not(self) -> None:
+        assert fold_text(self.LONG + "e") == (self.LONG + "e").encode()
+        assert fold_text(f"{self.LONG} \n!") == f"{self.LONG}!".encode()
+
+    def test_its_neighbours_are(self) -> None:
+        texts = ["e\u0301", self.LONG + "e", "u\u0308"]
+        assert fold_texts(texts) == [fold_text(text) for text in texts]
+        assert fold_texts(texts)[2] == "ü".encode()
 
 
 class TestMany:

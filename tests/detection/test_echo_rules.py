@@ -29,6 +29,8 @@ from gateway_sessions.testing import (
     user,
 )
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 TASK = "Find every place where the configuration is read and list them with their line numbers."
 OTHER_TASK = "Write a test for the parser that covers nested lists of more than three levels."
 CHILD = "You are a worker. Do your task and report."

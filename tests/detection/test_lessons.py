@@ -10,6 +10,8 @@ from gateway_sessions.testing import ChatClient, Desk, assistant, tool_call, too
 from tests.detection.responding import Responder, output
 from tests.traffic import House, asked, head, tag
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 LONG = "The quick brown fox jumps over the lazy dog and then reads a book about foxes."
 
 

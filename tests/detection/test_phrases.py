@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway_sessions.detection.phrases import ResetPhrases
+from gateway_sessions.detection.phrases import ResetPhrases, ends
 from gateway_sessions.detection.settings import RESET_PHRASES
 
 PHRASES = ResetPhrases(RESET_PHRASES)
@@ -89,3 +89,21 @@ def test_a_long_phrase() -> None:
 
 def test_a_long_text_is_not_searched() -> None:
     assert PHRASES.match("start over " + "x" * 10_000_000) == "start over"
+
+
+class TestSeveralTexts:
+    def test_any_of_them_may_begin_with_a_phrase(self) -> None:
+        assert PHRASES.begins(["a reminder", "Start over."]) == "start over"
+        assert PHRASES.begins(["a reminder", "So start over."]) is None
+        assert PHRASES.begins([]) is None
+
+    @pytest.mark.parametrize("place", [0, -1])
+    def test_of_very_many_the_first_and_the_last_are_looked_at(self, place: int) -> None:
+        texts = ["a"] * 100_000
+        texts[place] = "start over"
+        assert PHRASES.begins(texts) == "start over"
+        assert len(ends(texts)) < 200
+
+    def test_few_are_all_looked_at(self) -> None:
+        texts = [str(number) for number in range(100)]
+        assert ends(texts) == texts

@@ -11,6 +11,8 @@ from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.exchange import SessionTag
 from gateway_sessions.testing import ChatClient, Desk, assistant, tool_call, tool_result, user
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 LONG = "The quick brown fox jumps over the lazy dog and then reads a book about foxes."
 INVENTED = [user("And owls?"), assistant("They hoot."), user("And elks?"), assistant("They bell.")]
 OTHER = "Foxes are small to medium-sized omnivorous mammals belonging to several genera."

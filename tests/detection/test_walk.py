@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway_sessions.conversation import ASSISTANT, SYSTEM, USER, Conversation, Message, Text
 from gateway_sessions.detection.canonical import digest_parts
 from gateway_sessions.detection.walk import (
     LONG_HISTORY,
+    PRECISE,
+    PRECISE_STEP,
     RUNS_KEPT,
     Walk,
     Walker,
@@ -15,7 +19,8 @@ from gateway_sessions.detection.walk import (
     runs_backwards,
 )
 from gateway_sessions.errors import UnreadableBody
-from gateway_sessions.testing import assistant, tool_call, tool_result, user
+from gateway_sessions.index.memory import MemoryIndex
+from gateway_sessions.testing import Desk, assistant, tool_call, tool_result, user
 from tests.detection.talk import SEED, chat, claude, counted
 
 ANSWER = "An answer that is long enough."
@@ -379,6 +384,75 @@ class TestMemory:
         walker.walk(chat(*history, assistant(ANSWER), user("more")), SEED)
         conversation = claude(*history, assistant(ANSWER), user("more"))
         assert states(conversation, walker) == states(conversation, Walker())
+
+
+def taking_turns(messages: int) -> list[dict[str, Any]]:
+    return [(user, assistant)[n % 2](f"message {n}") for n in range(messages)]
+
+
+class TestVeryLong:
+    """Of a history that nobody has seen, the oldest messages count as they were sent."""
+
+    def test_two_thousand_messages_of_an_agent_are_read(self) -> None:
+        one, other = ([user("Go!")], [user("Go!")])
+        for n in range(1000):
+            call, result = tool_call(f"call_{n}", "read", {"path": f"{n}", "all": True}), "done"
+            one += [call, tool_result(f"call_{n}", result)]
+            spelled = json.loads(json.dumps(call)) | {"content": ""}
+            function = spelled["tool_calls"][0]["function"]
+            function["arguments"] = f'{{"all": true,"path":"{n}"}}'
+            other += [spelled, tool_result(f"call_{n}", f"{result}\n")]
+        found, again = walk(*one), walk(*other)
+        assert found.request_state == again.request_state
+        assert len(list(runs_backwards(found.full()))) > RUNS_KEPT
+
+    @pytest.mark.parametrize(
+        "history",
+        [
+            taking_turns(3 * PRECISE + 1),
+            [user("q")] * (3 * PRECISE),
+            [user("q"), *[assistant("a")] * (3 * PRECISE), user("and?")],
+            [user("q"), assistant("a"), *[system("s")] * (3 * PRECISE)],
+        ],
+        ids=["turns", "prompts", "answers", "instructions"],
+    )
+    def test_no_more_than_that_is_read(self, history: list[Any]) -> None:
+        conversation, seen = counted(chat(*history))
+        strange = msgspec.structs.replace(conversation, plain={})
+        found = Walker().walk(strange, SEED)
+        assert len(seen) <= PRECISE + PRECISE_STEP
+        assert found.request_state == Walker().walk(strange, SEED).request_state
+        assert found.request_state == Walker().walk(chat(*history), SEED).request_state
+
+    @pytest.mark.parametrize("place", [0, 1, PRECISE, 2 * PRECISE])
+    def test_every_message_counts(self, place: int) -> None:
+        history = taking_turns(2 * PRECISE + PRECISE_STEP + 1)
+        altered = list(history)
+        altered[place] = {**altered[place], "content": "another"}
+        assert walk(*history).request_state != walk(*altered).request_state
+
+    def test_another_scope_has_other_states(self) -> None:
+        history = taking_turns(2 * PRECISE + 1)
+        assert walk(*history, seed=1).request_state != walk(*history, seed=2).request_state
+
+    def test_it_goes_on(self) -> None:
+        walker, history = Walker(), taking_turns(2 * PRECISE + 1)
+        reply = walker.walk(chat(*history), SEED).after_reply(said(ANSWER))
+        assert reply is not None
+        for spaces in ("", " "):
+            following = walker.walk(chat(*history, assistant(ANSWER + spaces), user("b")), SEED)
+            assert following.reply is not None
+            assert following.reply.state == reply.state
+
+    def test_elsewhere_it_goes_on_by_its_replies(self) -> None:
+        index = MemoryIndex(10, 3600.0)
+        one, other = (Desk(index=index).client() for _ in range(2))
+        one.history = taking_turns(2 * PRECISE)
+        first = one.ask("and now?", "An answer that is long enough to be known as our own, alone.")
+        one.ask("and then?", "Another answer that is long enough to be known as our own, alone.")
+        other.history = [*one.history, *taking_turns(2 * PRECISE_STEP)]
+        following = other.ask("and more?")
+        assert following.session_id == first.session_id
 
 
 def test_both_dialects_give_one_chain() -> None:

@@ -163,3 +163,34 @@ def test_spoken_answer() -> None:
 def test_invalid_utf8_is_unreadable_when_it_is_read() -> None:
     with pytest.raises(UnreadableBody):
         read_message(Raw(b'{"role": "user", "content": "\xff"}'))
+
+
+CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+CALLS = {"role": "assistant", "tool_calls": [CALL]}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        CALLS,
+        CALLS | {"content": None, "refusal": None},
+        CALLS | {"content": "Let me see."},
+        CALLS | {"content": ""},
+        CALLS | {"tool_calls": []},
+        CALLS | {"tool_calls": None},
+        CALLS | {"tool_calls": [CALL, CALL | {"id": "2"}]},
+        CALLS | {"tool_calls": [CALL | {"function": {"name": "f", "arguments": ""}}]},
+        CALLS | {"tool_calls": [CALL | {"function": {"name": "f", "arguments": "{"}}]},
+        CALLS | {"tool_calls": [CALL | {"function": CALL["function"] | {"strict": True}}]},  # type: ignore[operator]
+        CALLS | {"tool_call_id": "3"},
+        {"role": "tool", "tool_call_id": "1", "content": "rain"},
+        {"role": "tool", "tool_call_id": "1", "content": ""},
+        {"role": "tool", "tool_call_id": "1"},
+        {"role": "tool", "content": "rain"},
+        {"role": "tool", "tool_call_id": "1", "content": "rain", "tool_calls": [CALL]},
+        {"role": "assistant"},
+    ],
+)
+def test_the_usual_shape_of_tool_messages_reads_as_any_other(message: dict[str, Any]) -> None:
+    # One more field, which says nothing, makes it none of the usual shape.
+    assert read(message) == read(message | {"unusual": 1})
