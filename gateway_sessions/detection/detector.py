@@ -167,7 +167,7 @@ class Detector:
             walk=walk,
             conversation=conversation,
             request_state=walk.request_state,
-            agent=xxh3_64_intdigest(walk.instructions() + conversation.tools),
+            agent=walk.agent(),
             model=xxh3_64_intdigest(conversation.model.encode()),
             client=_client(sender.ip, headers.get("user-agent", "")),
             explicit=self._signals.read(headers, conversation.fields, self._rejected)

@@ -43,25 +43,25 @@ def straight(
         phrases: what begins anew.
         echo: the tool calls that wait.
     """
-    tail = plan.walk.tail
+    tail, scope = plan.walk.tail, plan.scope
     if plan.explicit is not None or plan.repeat_key or plan.conversation.fields or tail is None:
         return None
     reply = tail.before
     if reply is None or reply.before is None or tail.model_side:
         return None
-    scope = plan.scope
     found = view.candidates(scope.seed, reply.state)
     if len(found) != 1:
         return None
     session = found[0]
     if session.used < oldest or session.failed or not session.waits_at(reply.state):
         return None
-    if session.agent != plan.agent and echo.holds(scope.seed, CALL):
-        return None
     if reply.call_ids and session.anchor_place(call_key(scope, reply.call_ids[0])) < 0:
         return None
-    if view.candidates(scope.seed, plan.request_state):
+    if session.agent != plan.agent and echo.holds(scope.seed, CALL):
         return None
-    if phrases.begins(plan.walk.prompt_texts()) is not None:
+    if (
+        view.candidates(scope.seed, plan.request_state)
+        or phrases.begins(plan.walk.prompt_texts()) is not None
+    ):
         return None
     return Verdict(session, v.CONTINUE, v.PREFIX, 1.0, GOES_ON)

@@ -98,12 +98,13 @@ class RecentTurns:
             marks: the beginnings of lines, as `line_mark` gives them.
             now: unix seconds.
         """
-        marked = self._marked
+        opened = [turns for mark in marks if (turns := self._marked.get(mark)) is not None]
+        if not opened:
+            return []  # The usual case.
         found = {
             turn.number: turn
-            for mark in marks
-            if mark in marked
-            for turn in marked[mark]
+            for turns in opened
+            for turn in turns
             if now - turn.at <= FRESH_SECONDS and turn.session.scope == scope
         }
         return [found[number] for number in sorted(found, reverse=True)[:TURNS_COMPARED]]

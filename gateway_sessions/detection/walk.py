@@ -123,10 +123,19 @@ class Walk(msgspec.Struct, gc=False):
 
     def instructions(self) -> bytes:
         """Return the raw system prompt, wherever the dialect keeps it."""
-        conversation, start = self.conversation, self.start
-        if not start:
-            return conversation.system
-        return conversation.system + b"".join(conversation.messages[:start])
+        conversation = self.conversation
+        return conversation.system + b"".join(conversation.messages[: self.start])
+
+    def agent(self) -> int:
+        """Return the digest of the raw system prompt and the tools, which may be long."""
+        conversation = self.conversation
+        if self.start == 1 and not conversation.system and not conversation.tools:
+            return xxh3_64_intdigest(conversation.messages[0])
+        hasher = xxh3_64(conversation.system)
+        for raw in conversation.messages[: self.start]:
+            hasher.update(raw)
+        hasher.update(conversation.tools)
+        return hasher.intdigest()
 
     def opening(self) -> list[Message]:
         """Return what the first two raw messages after the instructions say."""
