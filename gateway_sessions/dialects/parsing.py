@@ -95,7 +95,7 @@ def mapping(value: Any) -> Json:
 
 def texts(*values: Any) -> tuple[Text, ...]:
     """Return a text part for each of the values that is a string with something in it."""
-    return tuple(Text(value) for value in values if type(value) is str and value)
+    return tuple([Text(value) for value in values if type(value) is str and value])
 
 
 def media(url: str) -> Media:
