@@ -50,10 +50,15 @@ def new(ask: Ask) -> Verdict:
 def _begun_anew(ask: Ask) -> tuple[str, str] | None:
     """Return how a client has turned away from what it did before, if it has."""
     plan = ask.plan
-    live = [s for s in ask.recent.of(plan.scope.seed, plan.client) if ask.is_live(s)]
+    limit = ask.now - ask.settings.session_ttl_seconds
+    begun = ask.recent.of(plan.scope.seed, plan.client)
+    live = [s for s in begun if s.used >= limit or s.pending]
     if not live:
         return None
-    longest = max(live, key=_messages)
+    longest = live[0]
+    for session in live:
+        if session.messages > longest.messages:
+            longest = session
     if plan.messages < min(ask.settings.min_messages_for_new_session, longest.messages):
         _tell(ask, longest, messages=longest.messages)
         return "count_drop", (
@@ -66,10 +71,6 @@ def _begun_anew(ask: Ask) -> tuple[str, str] | None:
         if share < SAME_TOPIC:
             return "context_break", "it has little to do with its client's only live session"
     return None
-
-
-def _messages(session: Session) -> int:
-    return session.messages
 
 
 def _same_topic(ask: Ask, session: Session) -> float | None:

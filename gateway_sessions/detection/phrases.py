@@ -24,7 +24,8 @@ class ResetPhrases:
     def __init__(self, phrases: Sequence[str]) -> None:
         """Compare without regard to case, punctuation and white space."""
         self._phrases = tuple(sorted({said for said in map(_words, phrases) if said.strip()}))
-        self._starts = frozenset(phrase[:_START] for phrase in self._phrases)
+        self._start = min([_START, *map(len, self._phrases)])
+        self._starts = frozenset(phrase[: self._start] for phrase in self._phrases)
         self._looked_at = 2 * max(map(len, self._phrases), default=0) + _BESIDE
 
     def begins(self, texts: Sequence[str]) -> str | None:
@@ -37,14 +38,19 @@ class ResetPhrases:
 
     def match(self, text: str) -> str | None:
         """Return the phrase (normalised) that a message begins with, or None."""
-        start = text[:_START].casefold()
-        if len(start) >= _START and start.isalnum() and start[:_START] not in self._starts:
+        start = text[: self._start].casefold()[: self._start]
+        if start not in self._starts and _is_as_compared(start, self._start):
             return None  # The usual case, at the cost of one look.
         first = _NOT_SPACE.search(text)
         if first is None:
             return None
         said = _words(text[first.start() : first.start() + self._looked_at])
         return next((p.strip() for p in self._phrases if said.startswith(p)), None)
+
+
+def _is_as_compared(start: str, length: int) -> bool:
+    """Whether the start of a text is that of its words as well: letters, with a blank at most."""
+    return len(start) == length and start[0] != " " and start.replace(" ", "a", 1).isalnum()
 
 
 def ends(texts: Sequence[str]) -> Sequence[str]:

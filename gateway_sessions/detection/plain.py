@@ -39,7 +39,9 @@ def read_plain(conversation: Conversation, raw: msgspec.Raw) -> tuple[str, list[
     """
     try:
         found = _read_one(raw)
-        return conversation.plain[found.role], _texts(found.content)
+        content = found.content
+        texts = [content] if type(content) is str and content else _texts(content)
+        return conversation.plain[found.role], texts
     except (KeyError, RecursionError, ValueError):
         return None  # Whoever reads it in full finds out why.
 
@@ -59,6 +61,8 @@ def read_plains(
 
 def plain_message(role: str, texts: Sequence[str]) -> Message:
     """Return the message of a role that says some texts."""
+    if len(texts) == 1:  # The usual case.
+        return Message(role, (Text(texts[0]),))
     return Message(role, tuple([Text(text) for text in texts]))
 
 

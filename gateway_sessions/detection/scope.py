@@ -56,7 +56,7 @@ class Scopes:
         """
         if known_as or "key=" in path or len(end_user) > LONGEST_REMEMBERED:
             return self._read(known_as or self._credential(headers, path), end_user)
-        return self._remembered(tuple([headers.get(name) for name in self._headers]), end_user)
+        return self._remembered(tuple(map(headers.get, self._headers)), end_user)
 
     def _sent(self, values: tuple[str | None, ...], end_user: str) -> Scope:
         """Return the scope of a request by the values of the headers that tell it."""

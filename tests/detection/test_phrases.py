@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from random import Random
+
 import pytest
 
 from gateway_sessions.detection.phrases import ResetPhrases, ends
@@ -107,3 +110,20 @@ class TestSeveralTexts:
     def test_few_are_all_looked_at(self) -> None:
         texts = [str(number) for number in range(100)]
         assert ends(texts) == texts
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_quick_look_overlooks_nothing(seed: int) -> None:
+    """A text begins with a phrase if it does so once punctuation and case are gone."""
+    rng = Random(seed)
+
+    def some(most: int) -> str:
+        return "".join(rng.choices("aAb1ßİ. _-\n", k=rng.randrange(most)))
+
+    def words(text: str) -> str:
+        return re.sub(r"[\W_]+", " ", text.casefold()).strip() + " "
+
+    for _ in range(1000):
+        phrase, text = some(4), some(7)
+        begins = bool(words(phrase).strip()) and words(text).startswith(words(phrase))
+        assert bool(ResetPhrases([phrase]).match(text)) == begins, (phrase, text)
