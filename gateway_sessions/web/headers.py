@@ -123,6 +123,8 @@ def _response_kind(low: bytes) -> int:
     return OWN if low.startswith(OWN_PREFIX) else PASSES
 
 
+_GO_ON = (PASSES, FRAMES)
+
 REQUEST_KINDS = Kinds(_request_kind)
 RESPONSE_KINDS = Kinds(_response_kind)
 
@@ -159,10 +161,14 @@ def wire(pairs: Headers) -> list[tuple[bytes, bytes]]:
 def lines(pairs: Headers) -> bytes:
     """Return headers of our own as the lines of a head, as `wire` does, each with its end."""
     said = "".join([f"{name}: {value}\r\n" for name, value in pairs])
-    harmless = said.count("\r\n") == len(pairs) and said.replace("\r\n", "").isprintable()
-    if harmless and said.isascii():
-        return said.encode()  # No line breaks but our own: no need to look at each by itself.
+    if said.isascii():
+        raw = said.encode()
+        if len(raw) - len(raw.translate(None, _CONTROLS)) == 2 * len(pairs):
+            return raw  # No controls but our own line breaks: no need to look at each by itself.
     return b"".join([b"%b: %b\r\n" % pair for pair in wire(pairs)])
+
+
+_CONTROLS = bytes((*range(32), 127))
 
 
 def connection_names(values: Sequence[str]) -> frozenset[bytes]:
@@ -205,10 +211,11 @@ def request_fields(
             found.append(pair[0] + b": " + host)
         elif kind == FRAMES and length is not None:
             found.append(pair[0] + b": " + length)
-        elif kind in (ENDS, OWN):
-            if pair[0].lower() in kept:
+        elif named or kind not in _GO_ON:
+            low = pair[0].lower()
+            if low in kept or (kind in _GO_ON and low not in named):
                 found.append(b": ".join(pair))
-        elif not named or (low := pair[0].lower()) in kept or low not in named:
+        else:
             found.append(b": ".join(pair))
     if missing_host:
         found.insert(0, b"Host: " + host)

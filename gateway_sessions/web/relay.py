@@ -76,7 +76,7 @@ async def relay(request: web.BaseRequest, upstream: UpstreamResponse, tee: Tee) 
     content = upstream.content
     if framing.empty:
         pass
-    elif content.is_eof() and not message.chunked and content.exception() is None:
+    elif content.is_eof() and not (message.chunked or framing.to_close or content.exception()):
         # All of it came with the head: the usual case where nothing is streamed.
         if content.total_bytes:
             await tee.relay_chunk(content.read_nowait())
@@ -142,11 +142,11 @@ def _write_head(
 ) -> None:
     """Have the upstream's head written, and show it to the transit."""
     tags = tee.tags()
-    named = _NONE
+    dropped = _added(tags)
     values = message.headers.getall("Connection", ())
     if values and not kept and values != _STAYS_OPEN:
-        named = connection_names(values) - PROTECTED
-    fields = _fields(request, message, framing, _Dropped(kept, named, tags))
+        dropped |= connection_names(values) - PROTECTED
+    fields = _fields(request, message, framing, dropped, kept, tags)
     find = message.headers.get
     tee.transit.response_head(
         message.code,
@@ -168,40 +168,32 @@ def _status_line(modern: bool, code: int, reason: str) -> bytes:
     return b"HTTP/%b %d %b" % (b"1.1" if modern else b"1.0", code, said)
 
 
-class _Dropped(NamedTuple):
-    """Which headers of an upstream do not go on, beside those that never do."""
-
-    kept: frozenset[bytes]
-    """Hop-by-hop ones that do, this time."""
-    named: frozenset[bytes]
-    """Named in ``Connection``."""
-    tags: Headers
-    """Ours, which stand in place of the upstream's of the same name."""
-
-    def names(self) -> frozenset[bytes]:
-        """Return the names, in lower case, that have to be looked for in this response.
-
-        That is but for our own, which the look at a header's kind finds.
-        """
-        added = [name for name, _ in self.tags if not name.startswith(TAG_PREFIX)]
-        return self.named | {name.lower().encode() for name in added} if added else self.named
+def _added(tags: Headers) -> frozenset[bytes]:
+    """Return the names, in lower case, of what interceptors add to a response."""
+    names = [name for name, _ in tags if not name.startswith(TAG_PREFIX)]
+    return frozenset([name.lower().encode() for name in names]) if names else _NONE
 
 
 def _fields(
     request: web.BaseRequest,
     message: RawResponseMessage,
     framing: Framing,
-    dropped: _Dropped,
+    dropped: frozenset[bytes],
+    kept: frozenset[bytes],
+    tags: Headers,
 ) -> list[tuple[bytes, bytes]]:
-    """Return the upstream's headers as the client gets them, in their order."""
+    """Return the upstream's headers as the client gets them, in their order.
+
+    ``dropped`` are names, in lower case, beside those of this hop, of which ``kept`` go on;
+    ``tags`` are our own, which take the place of the upstream's.
+    """
     modern = request.version >= HttpVersion11
-    names = dropped.names()
     fields: list[tuple[bytes, bytes]] = []
     framed = False
     for pair in message.raw_headers:
         kind = RESPONSE_KINDS[pair[0]]
         if kind == PASSES:
-            if names and pair[0].lower() in names:
+            if dropped and pair[0].lower() in dropped:
                 continue
         elif kind == FRAMES:
             coded = pair[0].lower() == b"transfer-encoding"
@@ -211,9 +203,9 @@ def _fields(
                 continue
             framed = True
         elif kind == ENDS:
-            if pair[0].lower() not in dropped.kept:
+            if pair[0].lower() not in kept:
                 continue
-        elif any(pair[0].lower() == name.lower().encode() for name, _ in dropped.tags):
+        elif pair[0].lower() in dropped | {name.lower().encode() for name, _ in tags}:
             continue
         fields.append(pair)
     if framing.chunked and not framed:

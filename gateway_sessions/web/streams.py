@@ -106,13 +106,15 @@ class Tee(StreamWriter):
 
         Waits while the client is slower than the upstream.
         """
-        await self._show(chunk)
-        if self._head:
-            head, self._head = self._head, b""
-            size = b"%x\r\n" % len(chunk)
-            self._writelines((head, size, chunk, b"\r\n") if self.chunked else (head, chunk))
-        elif self.chunked:
-            self._write_chunked_payload(chunk)
+        transit = self.transit
+        transit.feed(chunk)
+        if transit.commit is not None:
+            await transit.committed()
+        head, self._head = self._head, b""
+        if self.chunked:
+            self._write(b"%b%x\r\n%b\r\n" % (head, len(chunk), chunk))
+        elif head:
+            self._writelines((head, chunk))
         else:
             self._write(chunk)
         if self._protocol.writing_paused:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import AbstractAsyncContextManager
-from unittest.mock import Mock
+from unittest.mock import Mock, call
 
 import pytest
 from aiohttp import ClientPayloadError, StreamReader
 from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import HttpVersion11, RawResponseMessage
+from aiohttp.test_utils import make_mocked_request
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway_sessions.web import relay
+from gateway_sessions.web.client import UpstreamResponse
 from gateway_sessions.web.relay import Sent
 from gateway_sessions.web.streams import Tee
 from tests.web.harness import (
@@ -191,6 +195,40 @@ async def test_bytes_that_come_together_with_a_break_arrive() -> None:
     tee = Mock(spec=Tee)
     assert await relay._pump(content, tee) == "upstream_aborted"
     tee.relay_chunk.assert_called_once_with(b"the last words")
+
+
+@pytest.mark.parametrize(
+    ("error", "finished"), [(None, None), (OSError("reset"), "upstream_aborted")]
+)
+async def test_a_body_that_ends_with_its_connection_and_came_with_its_head(
+    error: OSError | None, finished: str | None
+) -> None:
+    """Whether that was its end, only the connection can tell."""
+    loop = asyncio.get_running_loop()
+    content = StreamReader(BaseProtocol(loop), 2**16, loop=loop)
+    content.feed_data(b"all of it?")
+    content.feed_eof()
+    named = CIMultiDictProxy(CIMultiDict({"X-A": "1"}))
+    raw = ((b"X-A", b"1"),)
+    message = RawResponseMessage(
+        HttpVersion11,
+        200,
+        "OK",
+        named,
+        raw,
+        True,
+        None,
+        False,
+        False,
+    )
+    protocol = Mock(**{"exception.return_value": error})
+    upstream = UpstreamResponse(message, content, Mock(), protocol)
+    tee = Mock(spec=Tee, output_size=0, error=None, transit=Mock())
+    tee.tags.return_value = ()
+    sent = await relay.relay(make_mocked_request("GET", "/"), upstream, tee)
+    tee.relay_chunk.assert_called_once_with(b"all of it?")
+    assert tee.finish.call_args_list == ([call(finished)] if finished else [])
+    assert sent.keep_alive is (finished is None)
 
 
 def test_a_sent_response_is_nothing_that_aiohttp_would_send_again() -> None:
