@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from gateway_sessions.exchange import Exchange
-from gateway_sessions.recording.lane import Lane, Limits, Writer
+from gateway_sessions.recording.lane import STUCK_SECONDS, Lane, Limits, Writer
 from gateway_sessions.recording.prepared import Prepare, Prepared, PreparedLane
 from gateway_sessions.telemetry import Telemetry
 
@@ -26,7 +26,12 @@ OVERHEAD_BYTES = 2048
 """What an exchange is taken to occupy besides its bodies: headers, ids, numbers."""
 
 GRACE_SECONDS = 10.0
-"""How long a shutdown waits for writers; a disk that hangs must not hang the process."""
+"""How long a shutdown waits for writers that are slow; a disk that hangs must not hang the
+process."""
+LOOK_SECONDS = 0.1
+"""How often it is looked whether those that are waited for are stuck."""
+
+STUCK = f"it has not come back from a call for {STUCK_SECONDS:g} s or more"
 
 L_ = TypeVar("L_", bound=Lane[Any])
 
@@ -57,14 +62,24 @@ class Lanes(Generic[L_]):
         return [lane.flush() for lane in self._lanes]
 
     async def shutdown(self, grace_seconds: float = GRACE_SECONDS) -> None:
-        """Write what is left and end the threads; what is not done in time is dropped."""
+        """Write what is left and end the threads; what is not done in time is dropped.
+
+        A writer that is stuck is not waited for, however early that is found.
+        """
         if not self._open:
             return
         self._open = False
         for lane in self._lanes:
             lane.stop()
         ends = {asyncio.wrap_future(lane.ended): lane for lane in self._lanes}
-        _, late = await asyncio.wait(ends, timeout=grace_seconds)
+        late = set(ends)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace_seconds
+        while late and not all(ends[end].is_stuck for end in late):
+            left = deadline - loop.time()
+            _, late = await asyncio.wait(late, timeout=max(0.0, min(left, LOOK_SECONDS)))
+            if left <= 0:
+                break
         for end in late:
             ends[end].abandon()
             end.cancel()
@@ -75,7 +90,8 @@ class Lanes(Generic[L_]):
 
     def failing(self) -> dict[str, str]:
         """Return why, by name, for each writer that fails at present."""
-        return {lane.name: lane.problem for lane in self._lanes if lane.problem is not None}
+        found = {lane.name: STUCK for lane in self._lanes if lane.is_stuck}
+        return found | {lane.name: lane.problem for lane in self._lanes if lane.problem is not None}
 
     def crowded(self) -> bool:
         """Tell whether a writer is behind by more than half of what may wait for it."""
@@ -83,6 +99,10 @@ class Lanes(Generic[L_]):
             if lane.crowded:
                 return True
         return False
+
+    def all_crowded(self) -> bool:
+        """Tell whether all writers are so far behind."""
+        return all(lane.crowded for lane in self._lanes)
 
     def caught_up(self) -> bool:
         """Tell whether nothing waits for any writer."""

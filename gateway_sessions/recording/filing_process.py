@@ -27,6 +27,7 @@ from typing import Any, BinaryIO, Protocol
 import msgspec
 
 from gateway_sessions.exchange import Exchange
+from gateway_sessions.recording.background import stand_back
 from gateway_sessions.recording.files import make_private_directory, open_private, write_all
 from gateway_sessions.recording.retention import Retention
 
@@ -39,9 +40,6 @@ UNMADE = 0xFFFF_FFFF
 READY = ANSWER.pack(0, 0)
 """Sent once, when the process has started."""
 
-
-NICENESS = 10
-"""Where both want a processor, traffic goes first."""
 
 _split = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _read_exchange = msgspec.msgpack.Decoder(Exchange).decode
@@ -137,7 +135,7 @@ def main(arguments: list[str]) -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         # Sent to the whole process group, or service; the gateway still has things to write.
         signal.signal(name, signal.SIG_IGN)
-    os.nice(NICENESS)
+    stand_back()
     settings = json.loads(arguments[0])
     directory = Path(settings["directory"])
     folder = Folder(directory, settings["prefix"])

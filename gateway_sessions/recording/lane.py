@@ -36,6 +36,11 @@ BATCH_BYTES = 8 * 1024 * 1024
 """A batch of so many bytes is given to the writer, however few items it has."""
 
 
+STUCK_SECONDS = 5.0
+"""A writer that has not come back from one call for so long is stuck: nobody waits for it when
+everything ends, and until then it is told as a problem."""
+
+
 class PartlyWritten(Exception):
     """Raised by a ``write`` that took only the first ``written`` items of its batch.
 
@@ -113,6 +118,8 @@ class Lane(Generic[T_]):
         self._accepted = self._accepted_bytes = 0  # written by the offering thread
         self._done = self._done_bytes = 0  # written by the lane's thread
         self._lost = 0  # items dropped since the last success
+        self._called: float | None = None  # since when the writer is at work, if it is
+        self._abandoned = False
         self._monotonic = monotonic
         self._full = Quiet(monotonic=monotonic)
         self._spoilt = Quiet(monotonic=monotonic)
@@ -131,6 +138,12 @@ class Lane(Generic[T_]):
     def crowded(self) -> bool:
         """Whether more than half of the room is taken."""
         return self.queued * 2 > self._limits.max_count
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the writer has not come back from a call for `STUCK_SECONDS`."""
+        called = self._called  # once: the lane's thread sets it
+        return called is not None and self._monotonic() - called >= STUCK_SECONDS
 
     @property
     def place(self) -> int:
@@ -171,13 +184,19 @@ class Lane(Generic[T_]):
         self._wake.set()
 
     def abandon(self) -> None:
-        """Drop what is still queued, because the writer does not come back in time."""
+        """Drop what is not written yet, because the writer does not come back in time."""
         with self._taking:
+            self._abandoned = True
             count = len(self._queue)
             self._queue.clear()
+        count += self._in_hand(count)
         if count:
             logger.error("%s: still busy at shutdown, dropping %d %s", self.name, count, self.what)
             self._telemetry.emit(Dropped(self.name, "shutdown", count))
+
+    def _in_hand(self, waiting: int) -> int:
+        """Return how many items the writer has: nobody will know what became of them."""
+        return self.queued - waiting
 
     def _accept(self, item: T_, size: int) -> None:
         self._queue.append((item, size))
@@ -305,6 +324,7 @@ class Lane(Generic[T_]):
         """Call the writer once; return how many items it took, and what stopped it."""
         started = time.perf_counter()
         written, error = len(batch), None
+        self._called = self._monotonic()
         try:
             self._writer.write(batch)
         except PartlyWritten as partly:
@@ -314,7 +334,9 @@ class Lane(Generic[T_]):
                 batch[:] = [*(item for item in batch if id(item) not in left), *partly.rest]
         except BaseException as exc:  # noqa: BLE001 - nothing a plug-in raises may end the thread
             written, error = 0, exc
-        if written:
+        finally:
+            self._called = None
+        if written and not self._abandoned:
             self._wrote(batch, written, time.perf_counter() - started)
         return written, error
 
@@ -325,6 +347,8 @@ class Lane(Generic[T_]):
 
     def _drop(self, items: list[T_], error: BaseException) -> None:
         count = len(items)
+        if self._abandoned:
+            return  # they are counted
         self._lost += count
         self._telemetry.emit(Dropped(self.name, "error", count))
         if count := self._spoilt.count(count):
@@ -363,10 +387,13 @@ class Lane(Generic[T_]):
         flush = getattr(self._writer, "flush", None)
         if flush is None:
             return
+        self._called = self._monotonic()
         try:
             flush()
         except BaseException as exc:  # noqa: BLE001 - as in _write
             self._fails(exc)
+        finally:
+            self._called = None
 
 
 def _resolve(future: Future[None]) -> None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
@@ -18,6 +19,7 @@ from gateway_sessions.errors import ConfigError, StartError
 from gateway_sessions.events import Gap
 from gateway_sessions.recording import wire
 from gateway_sessions.recording.following import Followers
+from gateway_sessions.recording.lane import STUCK_SECONDS
 from gateway_sessions.recording.recordable import Recordable, kind_of, size_of, timestamp_of
 from gateway_sessions.telemetry import Dropped, Telemetry, Written
 
@@ -115,7 +117,8 @@ class Link:
         self._deaths = 0  # without anything settled in between
         self._flushes: dict[int, Future[None]] = {}
         self._flush = 0
-        self._killed = False
+        self._killed = self._hung_up = False
+        self._moved: float | None = None  # when the socket last took something, while sending
         self._states: dict[str, wire.WriterState] = {}
         self.followers = Followers()
         """Those who are told of each event that is recorded."""
@@ -184,6 +187,20 @@ class Link:
             newest.set_result(None)
         return newest
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the process has taken nothing for `STUCK_SECONDS` of what is sent to it."""
+        moved = self._moved  # once: the lane's thread sets it
+        return moved is not None and time.monotonic() - moved >= STUCK_SECONDS
+
+    def hang_up(self) -> None:
+        """Send nothing more, not even what is being sent; on any thread."""
+        self._hung_up = True
+        child = self._child
+        if child is not None:
+            with suppress(OSError):
+                child.socket.shutdown(socket.SHUT_WR)
+
     def kill(self) -> None:
         """End a process that does not come back; on any thread."""
         self._killed = True
@@ -244,13 +261,24 @@ class Link:
         return wire.follow_frame(wanted)
 
     def _send(self, parts: list[bytes]) -> None:
+        """Send all parts as one stream, without putting them together first."""
         child = self._child
         if child is None:
             return
+        left = [memoryview(part) for part in parts if part]
+        at = 0
         try:
-            send_parts(child.socket, parts)
+            while at < len(left):
+                self._moved = time.monotonic()
+                sent = child.socket.sendmsg(left[at : at + PARTS_AT_ONCE])
+                while at < len(left) and sent >= len(left[at]):
+                    sent -= len(left[at])
+                    at += 1
+                if sent:
+                    left[at] = left[at][sent:]
         except OSError:
             child.dead = True  # what it did not get is kept
+        self._moved = None
 
     def _keep(self, sent: _Sent) -> None:
         self._kept.append(sent)
@@ -274,7 +302,7 @@ class Link:
     def _revive(self) -> None:
         """Replace a dead process and send it what is not settled; raises `OSError`."""
         child = self._child
-        if self._killed or (child is not None and not child.dead):
+        if self._killed or self._hung_up or (child is not None and not child.dead):
             return
         if child is not None:
             self._bury(child)
@@ -367,19 +395,6 @@ class Link:
         for asked in [asked for asked in self._flushes if asked <= number]:
             with suppress(InvalidStateError):
                 self._flushes.pop(asked).set_result(None)
-
-
-def send_parts(connection: socket.socket, parts: Sequence[bytes]) -> None:
-    """Send all parts as one stream, without putting them together first."""
-    left = [memoryview(part) for part in parts if part]
-    at = 0
-    while at < len(left):
-        sent = connection.sendmsg(left[at : at + PARTS_AT_ONCE])
-        while at < len(left) and sent >= len(left[at]):
-            sent -= len(left[at])
-            at += 1
-        if sent:
-            left[at] = left[at][sent:]
 
 
 def _gaps(lost: Sequence[Recordable]) -> Iterator[Gap]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from gateway_sessions.config.recording import SessionRecording
 from gateway_sessions.errors import GatewaySessionsError, StartError
+from gateway_sessions.recording.delivery import LOOK_SECONDS
 from gateway_sessions.recording.event_lane import EventLane
 from gateway_sessions.recording.following import Listener
 from gateway_sessions.recording.lane import Limits
@@ -34,6 +35,10 @@ class _SendingLane(EventLane[Recordable]):
 
     def _wrote(self, batch: list[Recordable], written: int, seconds: float) -> None:
         pass
+
+    def _in_hand(self, waiting: int) -> int:
+        del waiting
+        return 0  # the link counts what it was given
 
 
 class RecordingProcess:
@@ -110,15 +115,23 @@ class RecordingProcess:
     async def shutdown(self, grace_seconds: float = CLOSE_SECONDS) -> None:
         """Send what is left, let the process write it down and end; idempotent.
 
-        Sessions that are live are completed.  A process that is not done in time is killed.
+        Sessions that are live are completed.  Where the process takes nothing any more because
+        its writers are stuck, what waits here is dropped; what it has taken it still tries to
+        write.  A process that is not done in time is killed.
         """
         if not self._open:
             return
         self._open = False
         self._lane.stop()
         ended = asyncio.wrap_future(self._lane.ended)
-        done, _ = await asyncio.wait({ended}, timeout=grace_seconds)
-        if not done:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace_seconds
+        while not ended.done() and (left := deadline - loop.time()) > 0:
+            if self._link.is_stuck:
+                self._lane.abandon()
+                self._link.hang_up()
+            await asyncio.wait({ended}, timeout=min(left, LOOK_SECONDS))
+        if not ended.done():
             self._lane.abandon()
             self._link.kill()
             await ended

@@ -12,13 +12,16 @@ import gc
 import io
 import logging
 import os
+import select
 import signal
 import socket
 import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 
 import msgspec
 
@@ -29,6 +32,7 @@ from gateway_sessions.errors import ConfigError, GatewaySessionsError
 from gateway_sessions.prices import Prices
 from gateway_sessions.recording import wire
 from gateway_sessions.recording.apart import set_apart
+from gateway_sessions.recording.background import stand_back
 from gateway_sessions.recording.link import NAME
 from gateway_sessions.recording.quiet import Quiet, summary
 from gateway_sessions.recording.recorder import Recorder, build_recorder
@@ -41,6 +45,8 @@ logger = logging.getLogger(__name__)
 PATIENCE_SECONDS = 1.0
 """How long writers that are behind are waited for."""
 PAUSE_SECONDS = 0.002
+STANDSTILL_SECONDS = 0.02
+"""The pause where no writer has room, which may be for long."""
 MARKS = 1000
 """Notes of how far the writers have to come; beyond it the newest stands for the one before."""
 GARBAGE_THRESHOLDS = (20_000, 20, 50)
@@ -53,40 +59,53 @@ A batch of session files makes a hundred such calls; with the usual 5 ms for eac
 written at half the rate."""
 WRITER_DIED = 3
 """The exit code after a writer's process has ended by itself."""
-NICENESS = 5
-"""Where both want a processor, traffic goes first."""
 
 
 class Intake:
     """Turns what comes in into events and hands them to the recorder."""
 
     def __init__(
-        self, scribe: Scribe, recorder: Recorder, reporter: Reporter, telemetry: Telemetry
+        self,
+        scribe: Scribe,
+        recorder: Recorder,
+        reporter: Reporter,
+        telemetry: Telemetry,
+        has_hung_up: Callable[[], bool] = lambda: True,
     ) -> None:
+        """Make it.
+
+        Args:
+            scribe: makes events.
+            recorder: takes them.
+            reporter: tells the gateway how far we are.
+            telemetry: where to announce what can not be read.
+            has_hung_up: whether nothing more will come than what has.
+        """
+        self._has_hung_up = has_hung_up
         self._scribe = scribe
         self._recorder = recorder
         self._reporter = reporter
         self._telemetry = telemetry
         self._quiet = Quiet()
         self._marks: deque[tuple[int, tuple[int, ...]]] = deque()
-        self._settled = 0
+        self._number = self._settled = 0
         self._patience = PATIENCE_SECONDS
 
     def serve(self, incoming: wire.Incoming, first: int) -> None:
         """Take in everything until the input ends."""
-        number = self._settled = first
+        self._number = self._settled = first
         body = b""
         for kind, content in wire.read_frames(incoming):
             if kind == wire.MILESTONES:
-                number += self._take_milestones(content, body)
+                self._number += self._take_milestones(content, body)
                 body = b""
             elif kind == wire.BODY:
                 body = content
             elif kind == wire.EVENT:
-                number += 1
+                self._number += 1
                 self._take_event(content)
             elif kind == wire.MARK:
-                self._mark(number)
+                self._mark(self._number)
             elif kind == wire.FLUSH:
                 self._flush(*wire.NUMBER.unpack(content))
             elif kind == wire.FOLLOW:
@@ -97,6 +116,9 @@ class Intake:
         for event in self._scribe.shutdown(time.time()):
             self._recorder.record_event(event)
         asyncio.run(self._recorder.shutdown())
+        # Nothing is open any more: what could not be written is counted as dropped.
+        self._marks.clear()
+        self._settled = self._number
 
     def follow(self) -> tuple[int, dict[str, wire.WriterState]]:
         """Return how far all writers have come, and how each is."""
@@ -118,14 +140,19 @@ class Intake:
 
         Meanwhile the gateway's queue holds what comes.  One writer that stays behind must not
         slow the others down for long: there is a limit to the waiting, which starts over when
-        all of them have caught up.
+        all of them have caught up.  Where none has room there is nobody to slow down, and no
+        use in making events that nobody takes: then the gateway drops what it has no room for,
+        which costs it less than telling us, and costs the machine nothing.
         """
-        if self._patience < PATIENCE_SECONDS and self._recorder.caught_up():
+        recorder = self._recorder
+        if self._patience < PATIENCE_SECONDS and recorder.caught_up():
             self._patience = PATIENCE_SECONDS
-        while self._patience > 0 and self._recorder.crowded():
+        while self._patience > 0 and recorder.crowded():
             began = time.monotonic()
             time.sleep(PAUSE_SECONDS)
             self._patience -= time.monotonic() - began
+        while recorder.all_crowded() and not self._has_hung_up():
+            time.sleep(STANDSTILL_SECONDS)
 
     def _take_milestones(self, content: bytes, body: bytes) -> int:
         """Record what comes of milestones; return how many they are."""
@@ -186,6 +213,12 @@ def options_of(config: SessionRecording, idle_seconds: float = 0.0) -> ScribeOpt
     )
 
 
+def _has_hung_up(connection: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    return bool(poll.poll(0))
+
+
 def _give_up() -> None:
     """End at once: the gateway starts another process, with writers that are whole."""
     os._exit(WRITER_DIED)
@@ -196,7 +229,7 @@ def main(descriptor: int) -> None:
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Sent to the whole process group, or service; the gateway still has things to tell.
         signal.signal(name, signal.SIG_IGN)
-    os.nice(NICENESS)
+    stand_back()
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     connection = socket.socket(fileno=descriptor)
@@ -217,7 +250,7 @@ def main(descriptor: int) -> None:
         reporter.send(wire.Report(refusal=str(error), misconfigured=isinstance(error, ConfigError)))
         return
     scribe = Scribe(options_of(settings.recording, settings.idle_seconds), prices)
-    intake = Intake(scribe, recorder, reporter, telemetry)
+    intake = Intake(scribe, recorder, reporter, telemetry, partial(_has_hung_up, connection))
     reporter.start(intake.follow)
     prices.load()
     try:

@@ -22,6 +22,7 @@ from gateway_sessions.events import (
 )
 from gateway_sessions.exchange import Client, Exchange, Request, Response, SessionTag
 from gateway_sessions.milestones import Arrived, Finished
+from gateway_sessions.recording import lane
 from gateway_sessions.recording.jsontext import json_line
 from tests.recording.writers import PATIENCE
 
@@ -203,6 +204,7 @@ class LineWriter:
         stall: while a file of this name exists, writing hangs.
         crash: where a request id ends with this, the process is killed.
         noise: printed at each write.
+        stuck_after: seconds after which its process takes a writer for stuck.
     """
 
     def __init__(
@@ -213,6 +215,7 @@ class LineWriter:
         stall: Path | None = None,
         crash: str = "",
         noise: str = "",
+        stuck_after: float = lane.STUCK_SECONDS,
     ) -> None:
         self._path = path
         self._refuse = refuse
@@ -220,8 +223,10 @@ class LineWriter:
         self._stall = stall
         self._crash = crash
         self._noise = noise
+        self._stuck_after = stuck_after
 
     def open(self) -> None:
+        lane.STUCK_SECONDS = self._stuck_after
         if self._refuse:
             raise OSError(28, self._refuse)
 

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import pytest
 
 from gateway_sessions.exchange import Exchange, Response
-from gateway_sessions.recording.delivery import OVERHEAD_BYTES, Delivery
-from gateway_sessions.recording.lane import Limits
+from gateway_sessions.recording.delivery import GRACE_SECONDS, OVERHEAD_BYTES, Delivery
+from gateway_sessions.recording.lane import STUCK_SECONDS, Limits
 from gateway_sessions.telemetry import Telemetry
+from gateway_sessions.testing import ManualClock
 from tests.recording.writers import PATIENCE, Ledger, ListWriter, StuckWriter, exchange
 
 QUICK = Limits(batch_seconds=0.0, pauses=(0.0,))
@@ -125,8 +126,30 @@ async def test_shutdown_gives_up_on_a_writer_that_hangs_and_counts_what_waits() 
     delivery.offer(exchange(2))
     delivery.offer(exchange(3))
     await delivery.shutdown(grace_seconds=0.0)
-    assert ledger.dropped == {("a", "shutdown"): 2}
+    assert ledger.dropped == {("a", "shutdown"): 3}
     writer.release.set()
+    delivery._lanes[0]._thread.join(PATIENCE)
+    assert ledger.written == {}  # nothing is counted twice
+
+
+async def test_shutdown_does_not_wait_for_a_writer_that_is_stuck_already() -> None:
+    telemetry = Telemetry()
+    ledger = Ledger(telemetry)
+    stuck, free = StuckWriter(), ListWriter()
+    clock = ManualClock(0.0)
+    limits = Limits(batch_size=1, batch_seconds=0.0)
+    delivery = Delivery([("stuck", stuck), ("free", free)], telemetry, limits, monotonic=clock)
+    delivery.open()
+    delivery.offer(exchange(1))
+    assert stuck.entered.wait(PATIENCE)
+    assert delivery.problems() == []
+    clock.advance(STUCK_SECONDS)
+    assert delivery.problems() == ["stuck: it has not come back from a call for 5 s or more"]
+    async with asyncio.timeout(GRACE_SECONDS / 2):
+        await delivery.shutdown()
+    assert free.ids == ["req_1"]
+    assert ledger.dropped == {("stuck", "shutdown"): 1}
+    stuck.release.set()
 
 
 async def test_a_failing_writer_is_a_problem_and_the_other_one_is_not() -> None:

@@ -14,8 +14,8 @@ import pytest
 
 from gateway_sessions.errors import StartError
 from gateway_sessions.exchange import Exchange
+from gateway_sessions.recording.background import NICENESS
 from gateway_sessions.recording.filing import Filer
-from gateway_sessions.recording.filing_process import NICENESS
 from gateway_sessions.recording.lane import PartlyWritten
 from tests.recording.recordings import exchange
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -18,7 +17,6 @@ from gateway_sessions.recording import filing_process
 from gateway_sessions.recording.filing_process import (
     ANSWER,
     LENGTH,
-    NICENESS,
     READY,
     UNMADE,
     Folder,
@@ -138,10 +136,10 @@ def test_main_serves_standard_input_and_ignores_the_signals_of_the_group(
             self.buffer = io.BytesIO(data)
 
     ignored: dict[int, object] = {}
-    nicer: list[int] = []
+    stood_back: list[bool] = []
     outgoing = Stream()
     monkeypatch.setattr(signal, "signal", ignored.__setitem__)
-    monkeypatch.setattr(os, "nice", nicer.append)
+    monkeypatch.setattr(filing_process, "stand_back", lambda: stood_back.append(True))
     monkeypatch.setattr(sys, "stdin", Stream(batch(exchange("a", b"1"))))
     monkeypatch.setattr(sys, "stdout", outgoing)
     settings = {
@@ -155,4 +153,4 @@ def test_main_serves_standard_input_and_ignores_the_signals_of_the_group(
     filing_process.main([json.dumps(settings)])
     assert outgoing.buffer.getvalue() == READY + ANSWER.pack(1, 0)
     assert ignored == dict.fromkeys((signal.SIGINT, signal.SIGTERM), signal.SIG_IGN)
-    assert nicer == [NICENESS]
+    assert stood_back == [True]

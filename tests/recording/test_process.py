@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import time
@@ -12,6 +13,8 @@ import pytest
 
 from gateway_sessions.config.recording import Worker
 from gateway_sessions.errors import ConfigError, StartError
+from gateway_sessions.recording import link
+from gateway_sessions.recording.delivery import GRACE_SECONDS
 from gateway_sessions.recording.process import RecordingProcess
 from gateway_sessions.telemetry import Telemetry
 from tests.recording.processes import recording, running
@@ -186,3 +189,34 @@ async def test_a_stalled_process_is_killed_in_the_end_and_never_holds_up_the_loo
     assert child.process.returncode == -signal.SIGKILL
     assert sum(ledger.dropped.values()) == 2000
     assert {reason for _, reason in ledger.dropped} <= {"shutdown", "queue_full"}
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_stopping_does_not_wait_for_writers_that_are_stuck(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    """Where all writers are stuck, the process takes nothing more; and it is not killed."""
+    monkeypatch.setattr(link, "STUCK_SECONDS", 0.05)
+    path, stall = tmp_path / "lines", tmp_path / "stall"
+    stall.touch()
+    telemetry = Telemetry()
+    ledger = Ledger(telemetry)
+    worker = Worker(batch_size=10, channel_buffer_size=100)
+    config = recording(path, worker=worker, stall=str(stall), stuck_after=0.05)
+    process = RecordingProcess(config, telemetry)
+    await process.open()
+    child = process._link._child
+    assert child is not None
+    offered = 500 if whole else 40
+    body = b"x" * 10_000
+    for number in range(offered):
+        process.record(arrived(number, body=body))
+        await asyncio.sleep(0)
+    async with asyncio.timeout(GRACE_SECONDS - 1):
+        while whole and not process._link.is_stuck:  # noqa: ASYNC110 - a thread's doing
+            await asyncio.sleep(0)
+        await process.shutdown()
+    assert child.process.returncode == 0
+    here = ledger.dropped.get(("recorder", "queue_full"), 0)
+    assert sum(ledger.dropped.values()) >= offered
+    assert (here > 0) is whole

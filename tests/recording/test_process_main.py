@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ import pytest
 from gateway_sessions.analysis.scribe import Scribe
 from gateway_sessions.config.recording import SessionRecording
 from gateway_sessions.events import Completed
-from gateway_sessions.recording import process_main, wire
+from gateway_sessions.recording import lane, process_main, wire
 from gateway_sessions.recording.process_main import Intake, options_of
 from gateway_sessions.recording.recordable import Recordable
 from gateway_sessions.recording.recorder import Recorder
@@ -98,6 +99,46 @@ async def test_a_writer_that_does_not_move_is_not_waited_for_twice(
     inside.serve([ended(number) for number in range(2)])
     assert inside.intake._patience > 0
     await inside.close()
+
+
+async def test_where_no_writer_has_room_nothing_more_is_taken_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process_main, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(process_main, "STANDSTILL_SECONDS", 0.0)
+    stuck = Stuck()
+    inside = Inside(stuck, room=10)
+    looks = 0
+
+    def released_at_the_third_look() -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            assert inside.recorder.queued() == {"w": 6}
+            stuck.release.set()
+        return False
+
+    inside.intake._has_hung_up = released_at_the_third_look
+    inside.serve([ended(number) for number in range(20)])
+    await inside.recorder.flush()
+    assert len(inside.writer.ids) == 20
+    assert inside.ledger.dropped == {}
+    await inside.close()
+
+
+async def test_what_a_writer_does_not_take_at_the_end_is_settled_as_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lane, "STUCK_SECONDS", 0.0)
+    stuck = Stuck()
+    inside = Inside(stuck)
+    inside.serve([ended(1), ended(2)])
+    assert stuck.entered.wait(PATIENCE)
+    await asyncio.to_thread(inside.intake.end)
+    assert inside.ledger.dropped == {("w", "shutdown"): 2}
+    assert inside.intake.follow()[0] == 2
+    stuck.release.set()
+    inside.line.close()
 
 
 async def test_what_can_not_be_read_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
