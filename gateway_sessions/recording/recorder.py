@@ -18,6 +18,7 @@ from gateway_sessions.recording.lane import Limits
 from gateway_sessions.recording.quiet import Quiet, summary
 from gateway_sessions.recording.recordable import OVERHEAD_BYTES, SIZES
 from gateway_sessions.recording.writers import entries, make_writers
+from gateway_sessions.secret import PERSONAL_DATA, derived_key, server_secret
 from gateway_sessions.telemetry import Dropped, Telemetry
 
 logger = logging.getLogger(__name__)
@@ -182,8 +183,17 @@ def build_recorder(
 def build_from_config(config: Config | SessionRecording) -> Recorder | None:
     """Return the recorder that a configuration asks for; None where it asks for none.
 
-    That is where ``session_recording.enabled`` is false or no writer is on.  Raises
-    `StartError` or `ConfigError` as `build_recorder` does.
+    That is where ``session_recording.enabled`` is false or no writer is on.  Tokens that stand
+    in place of personal data are those of a gateway with this configuration, or, where only the
+    block is given, with the defaults for the rest: they come from its server secret, which is
+    made if there is none.  Raises `StartError` or `ConfigError` as `build_recorder` does.
     """
-    recording = config.session_recording if isinstance(config, Config) else config
-    return build_recorder(recording) if entries(recording) else None
+    whole = config if isinstance(config, Config) else Config(session_recording=config)
+    recording = whole.session_recording
+    if not entries(recording):
+        return None
+    key = b""
+    if recording.redaction.enabled and recording.redaction.mode == "tokenize":
+        secret = server_secret(whole.secret, whole.state_path)
+        key = derived_key(secret, PERSONAL_DATA)
+    return build_recorder(recording, secret=key)

@@ -16,7 +16,7 @@ from gateway_sessions.recording.lane import Limits
 from gateway_sessions.recording.recordable import OVERHEAD_BYTES, size_of
 from gateway_sessions.telemetry import Telemetry
 from gateway_sessions.testing import ManualClock
-from tests.recording.recordings import Kept, Stuck, arrived, asked, chunk, ended
+from tests.recording.recordings import Kept, Stuck, asked, chunk, ended
 from tests.recording.writers import PATIENCE, Ledger
 
 
@@ -142,7 +142,7 @@ def test_a_flush_waits_for_what_was_accepted_before_it() -> None:
 
 def test_what_is_missing_of_many_sessions_keeps_none_of_what_was_large() -> None:
     with stuck(1) as scene:
-        item = arrived(1, body=b"x" * 100_000)
+        item = asked(1, size=100_000)
         references = sys.getrefcount(item)
         assert not scene.lane.offer(item, size_of(item))
         assert sys.getrefcount(item) == references

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import statistics
 import time
 from collections.abc import Callable
@@ -12,7 +13,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway_sessions.config import Config
+from gateway_sessions.assembly import assemble
+from gateway_sessions.config import Config, Loaded
 from gateway_sessions.config.recording import (
     Jsonl,
     Postgres,
@@ -26,7 +28,9 @@ from gateway_sessions.errors import ConfigError, StartError
 from gateway_sessions.events import SessionEvent
 from gateway_sessions.personal_data import Personal
 from gateway_sessions.recording.event_lane import EventWriter
+from gateway_sessions.recording.process import RecordingProcess
 from gateway_sessions.recording.recorder import Recorder, build_from_config, named
+from gateway_sessions.secret import stored_secret
 from gateway_sessions.telemetry import Telemetry
 from tests.recording.recordings import WRITER, Kept, Stuck, asked, chunk, ended, lines
 from tests.recording.writers import PATIENCE, Ledger
@@ -235,6 +239,54 @@ async def test_a_recorder_is_built_from_the_configuration(tmp_path: Path) -> Non
     recorder.record_event(msgspec.structs.replace(asked(1), request_text="abc123 and a@b.example"))
     await recorder.shutdown()
     assert [line["request_text"] for line in lines(path)] == ["[ID] and [EMAIL]"]
+
+
+@pytest.mark.parametrize("secret", [None, "a secret of thirty-two characters"])
+async def test_tokens_are_those_of_a_gateway_with_this_configuration(
+    tmp_path: Path, secret: str | None
+) -> None:
+    path = tmp_path / "lines"
+    recording = msgspec.structs.replace(
+        NOTHING,
+        writers=(WriterEntry(type=WRITER, config={"path": str(path)}),),
+        redaction=Redaction(enabled=True, mode="tokenize"),
+    )
+    state = str(tmp_path / "state")
+    config = Config(session_recording=recording, secret=secret, state_directory=state)
+    event = msgspec.structs.replace(asked(1), request_text="a@b.example")
+    recorder = build_from_config(config)
+    assert recorder is not None
+    recorder.record_event(event)
+    await recorder.shutdown()
+    process = assemble(Loaded(config, {})).gateway._recording
+    assert isinstance(process, RecordingProcess)
+    await process.open()
+    process.record(event)
+    await process.shutdown()
+    one, other = (line["request_text"] for line in lines(path))
+    assert one == other
+    assert re.fullmatch(r"\[EMAIL_[0-9a-f]+\]", one)
+    assert Personal("tokenize", key=b"").text("a@b.example") != one
+
+
+async def test_tokens_of_the_block_alone_have_a_key_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "lines"
+    recorder = build_from_config(
+        msgspec.structs.replace(
+            NOTHING,
+            writers=(WriterEntry(type=WRITER, config={"path": str(path)}),),
+            redaction=Redaction(enabled=True, mode="tokenize"),
+        )
+    )
+    assert recorder is not None
+    recorder.record_event(msgspec.structs.replace(asked(1), request_text="a@b.example"))
+    await recorder.shutdown()
+    (line,) = lines(path)
+    assert line["request_text"] != Personal("tokenize", key=b"").text("a@b.example")
+    assert stored_secret(Config().state_path) is not None
 
 
 def test_postgres_needs_to_know_where() -> None:
