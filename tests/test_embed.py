@@ -143,6 +143,8 @@ async def test_asgi_from_a_configuration(tmp_path: Path) -> None:
             "interceptors": [],
             "state_directory": str(tmp_path),
             "server": {"response_headers": "id"},
+            # Nothing tells an app without a lifespan to end what records.
+            "session_recording": {"enabled": False},
         },
     )
     sent: list[Any] = []
