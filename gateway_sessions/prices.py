@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from cachetools import LRUCache
 
 from gateway_sessions.conversation import Usage
 
@@ -74,7 +73,7 @@ class Prices:
             own: rates by ``model`` or ``provider/model``, upper or lower case.
         """
         self._own = {name.lower(): rates for name, rates in (own or {}).items()}
-        self._known: LRUCache[tuple[str, str], _Priced] = LRUCache(MODELS_KEPT)
+        self._known: dict[tuple[str, str], _Priced] = {}
 
     def cost(self, provider: str, model: str, usage: Usage, at: float) -> Cost | None:
         """Return what the tokens of an exchange cost; None where nobody knows the model's price.
@@ -88,6 +87,8 @@ class Prices:
         key = provider, model
         priced = self._known.get(key)
         if priced is None:
+            if len(self._known) >= MODELS_KEPT:
+                self._known.clear()  # looking them up again is quicker than keeping an order
             priced = self._known[key] = self._look_up(provider.lower(), model.lower())
         rates = priced.rates(usage.input_tokens, at)
         return _cost(rates, usage) if rates is not None else None

@@ -52,18 +52,24 @@ class Redact:
         self._kinds = kinds
         self._patterns = patterns
         self._personal = self._with_key(b"") if personal_data else None
+        # A hook that would do nothing is not there: each costs every exchange something.
+        if self._names:
+            self.request_started = self._request_started
+        if self._names or personal_data:
+            self.exchange_finished = self._exchange_finished
+        if personal_data:
+            self.before_write = self._before_write
 
     def open(self, context: Context) -> None:
         """Get the key of the tokens."""
         if self._personal is not None:
             self._personal = self._with_key(context.derive_key(KEY))
 
-    def request_started(self, exchange: Exchange) -> None:
+    def _request_started(self, exchange: Exchange) -> None:
         """Mask the request before the recording of its session sees it."""
-        if self._names:
-            self._mask_request(exchange)
+        self._mask_request(exchange)
 
-    def exchange_finished(self, exchange: Exchange) -> None:
+    def _exchange_finished(self, exchange: Exchange) -> None:
         """Put masked copies in place of request and response; writers see those."""
         if self._personal is not None:
             # The log has a line with the path, and is no writer.
@@ -77,7 +83,7 @@ class Redact:
                 exchange.response, headers=self._masked(exchange.response.headers)
             )
 
-    def before_write(self, exchange: Exchange) -> Exchange:
+    def _before_write(self, exchange: Exchange) -> Exchange:
         """Return an exchange without personal data, for all writers."""
         personal = self._personal
         if personal is None:
