@@ -18,7 +18,7 @@ Headers = tuple[tuple[str, str], ...]
 """Header names and values in wire order, repeats included."""
 
 
-class SessionTag(msgspec.Struct, frozen=True, kw_only=True):
+class SessionTag(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Which session an exchange belongs to, and how sure we are.
 
     ``relation`` is one of first, continue, retry, regenerate, fork, compaction, subagent,
@@ -42,7 +42,7 @@ class SessionTag(msgspec.Struct, frozen=True, kw_only=True):
     """Every rule that was asked, in order, and its answer; empty unless asked for."""
 
 
-class Client(msgspec.Struct, frozen=True):
+class Client(msgspec.Struct, frozen=True, gc=False):
     """Who sent a request.  ``scope`` is a keyed hash in hex; it identifies nobody outside."""
 
     ip: str
@@ -50,7 +50,7 @@ class Client(msgspec.Struct, frozen=True):
     scope: str = ""
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """A request as it came, credentials masked."""
 
     method: str
@@ -63,7 +63,7 @@ class Request(msgspec.Struct, frozen=True):
     """Bytes of ``body``, or of what the client announced where it is left out."""
 
 
-class Response(msgspec.Struct, frozen=True):
+class Response(msgspec.Struct, frozen=True, gc=False):
     """A response as it went to the client, credentials masked."""
 
     status: int

@@ -96,14 +96,19 @@ def masked_headers(headers: Headers) -> Headers:
     """
     return tuple(
         [
-            (name, MASK)
-            if _is_secret_header(name)
-            else (name, value)
-            if len(value) < _SHORTEST or hash(value) in _clean
-            else (name, masked_text(value))
-            for name, value in headers
+            pair
+            # Most are neither; they stay the values that they are, and nothing is made of them.
+            if not _is_secret_header(pair[0])
+            and (len(pair[1]) < _SHORTEST or hash(pair[1]) in _clean)
+            else _masked_header(pair)
+            for pair in headers
         ]
     )
+
+
+def _masked_header(pair: tuple[str, str]) -> tuple[str, str]:
+    name, value = pair
+    return name, MASK if _is_secret_header(name) else masked_text(value)
 
 
 def masked_text(text: str) -> str:
