@@ -110,9 +110,7 @@ class Trees:
             self._recorder.on_event(event)
 
     def _changed(self, session_id: str, at: float, request_id: str) -> list[LoopRecorded]:
-        return [
-            _recorded(loop, at, request_id) for loop in self._recorder.take_changed(session_id)
-        ]
+        return [_recorded(loop, at, request_id) for loop in self._recorder.take_changed(session_id)]
 
     def _add_up(self, tag: SessionTag, usage: t.Usage) -> None:
         """Add an exchange to its session and to all that it works for."""

@@ -100,9 +100,12 @@ class Lanes(Generic[L_]):
                 return True
         return False
 
-    def all_crowded(self) -> bool:
-        """Tell whether all writers are so far behind."""
-        return all(lane.crowded for lane in self._lanes)
+    def stands_still(self) -> bool:
+        """Tell whether all writers are so far behind, and none of them because it fails.
+
+        One that fails drops what it can not write in the end, and sooner if somebody flushes.
+        """
+        return all(lane.crowded and lane.problem is None for lane in self._lanes)
 
     def caught_up(self) -> bool:
         """Tell whether nothing waits for any writer."""

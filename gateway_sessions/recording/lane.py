@@ -36,9 +36,10 @@ BATCH_BYTES = 8 * 1024 * 1024
 """A batch of so many bytes is given to the writer, however few items it has."""
 
 
-STUCK_SECONDS = 5.0
+STUCK_SECONDS = 8.0
 """A writer that has not come back from one call for so long is stuck: nobody waits for it when
-everything ends, and until then it is told as a problem."""
+everything ends, and until then it is told as a problem.  A database that another program holds
+comes back after five seconds, and says so."""
 
 
 class PartlyWritten(Exception):
@@ -137,7 +138,10 @@ class Lane(Generic[T_]):
     @property
     def crowded(self) -> bool:
         """Whether more than half of the room is taken."""
-        return self.queued * 2 > self._limits.max_count
+        return (
+            self.queued * 2 > self._limits.max_count
+            or (self._accepted_bytes - self._done_bytes) * 2 > self._limits.max_bytes
+        )
 
     @property
     def is_stuck(self) -> bool:

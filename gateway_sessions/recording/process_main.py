@@ -151,7 +151,7 @@ class Intake:
             began = time.monotonic()
             time.sleep(PAUSE_SECONDS)
             self._patience -= time.monotonic() - began
-        while recorder.all_crowded() and not self._has_hung_up():
+        while recorder.stands_still() and not self._has_hung_up():
             time.sleep(STANDSTILL_SECONDS)
 
     def _take_milestones(self, content: bytes, body: bytes) -> int:
@@ -215,7 +215,8 @@ def options_of(config: SessionRecording, idle_seconds: float = 0.0) -> ScribeOpt
 
 def _has_hung_up(connection: socket.socket) -> bool:
     poll = select.poll()
-    poll.register(connection, select.POLLRDHUP)
+    # Where the system does not tell of half a connection that ended, of the whole one.
+    poll.register(connection, getattr(select, "POLLRDHUP", select.POLLHUP))
     return bool(poll.poll(0))
 
 
