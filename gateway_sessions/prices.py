@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -73,7 +74,7 @@ class Prices:
             own: rates by ``model`` or ``provider/model``, upper or lower case.
         """
         self._own = {name.lower(): rates for name, rates in (own or {}).items()}
-        self._known: dict[tuple[str, str], _Priced] = {}
+        self._known = lru_cache(MODELS_KEPT)(self._look_up)
 
     def cost(self, provider: str, model: str, usage: Usage, at: float) -> Cost | None:
         """Return what the tokens of an exchange cost; None where nobody knows the model's price.
@@ -84,13 +85,7 @@ class Prices:
             usage: its input includes the cache's, its output what the model thought.
             at: unix time in seconds; some prices change with the date or the hour.
         """
-        key = provider, model
-        priced = self._known.get(key)
-        if priced is None:
-            if len(self._known) >= MODELS_KEPT:
-                self._known.clear()  # looking them up again is quicker than keeping an order
-            priced = self._known[key] = self._look_up(provider.lower(), model.lower())
-        rates = priced.rates(usage.input_tokens, at)
+        rates = self._known(provider, model).rates(usage.input_tokens, at)
         return _cost(rates, usage) if rates is not None else None
 
     def load(self) -> None:
@@ -98,6 +93,7 @@ class Prices:
         _find("openai", "gpt-4o")
 
     def _look_up(self, provider: str, model: str) -> _Priced:
+        provider, model = provider.lower(), model.lower()
         own = self._own.get(f"{provider}/{model}") or self._own.get(model)
         if own is not None:
             return _Priced([(0, own)])

@@ -132,7 +132,7 @@ class Inference:
             )
         )
         if answer.error is None or answer.refused:
-            found += self._after(thread, tried, answer)
+            self._after(thread, tried, answer, found)
             if answer.alternatives:
                 main = Rival(tried, answer.text or "", dict(answer.calls))
                 found += rivals.alternatives(thread, main, answer.at, answer.alternatives)
@@ -317,19 +317,23 @@ class Inference:
             input_messages=readings.without_results(asked.delta) if self._content else (),
         )
 
-    def _after(self, thread: Thread, tried: Try, answer: Answer) -> Iterator[a.AgentEvent]:
+    def _after(
+        self, thread: Thread, tried: Try, answer: Answer, found: list[a.AgentEvent]
+    ) -> None:
         """Tell what an answer leads to: tools, or the end of the loop."""
         current = thread.is_current(tried)
         if current:
             thread.failed = thread.failed_at = None
             thread.pending = dict(answer.calls)
         for call_id, call in answer.calls:
-            yield a.ToolExecutionStart(
-                session_id=thread.session_id,
-                loop_id=tried.loop_id,
-                at=answer.at,
-                tool_call_id=call_id,
-                tool_name=call.name,
+            found.append(
+                a.ToolExecutionStart(
+                    session_id=thread.session_id,
+                    loop_id=tried.loop_id,
+                    at=answer.at,
+                    tool_call_id=call_id,
+                    tool_name=call.name,
+                )
             )
         paused = answer.finish_reason in _PAUSED
         if not answer.refused and (answer.calls or paused):
@@ -338,7 +342,7 @@ class Inference:
             thread.is_open = False
         outcome: a.Outcome = "rejected" if answer.refused else "completed"
         reason = answer.error or answer.finish_reason if answer.refused else None
-        yield ending(thread, tried.loop_id, answer.at, outcome, reason)
+        found.append(ending(thread, tried.loop_id, answer.at, outcome, reason))
 
     def _given_up(self, thread: Thread, at: float) -> Iterator[a.AgentEvent]:
         """End the loop that nobody came back to; one that is being answered ends by itself."""

@@ -26,6 +26,9 @@ _AGENT_NAMES = ("x-claude-code-agent-type", "x-openai-subagent", "x-claude-code-
 _NAME_LENGTHS = frozenset(map(len, _AGENT_NAMES))
 
 
+_EXPLICIT, _FIRST_LOOP = t.Explicit(), t.FirstLoop()
+
+
 def agent(arrived: Arrived) -> str:
     """Return the name of the agent that sends a request."""
     given = {
@@ -47,7 +50,7 @@ def usual_agent(tag: SessionTag) -> str:
 def formation(tag: SessionTag, idle_seconds: float) -> t.SessionFormation:
     """Return how a session came to be; after ``idle_seconds`` without a request one expires."""
     if tag.source == "explicit":
-        return t.Explicit()
+        return _EXPLICIT
     if tag.relation == "reset":
         # The verdict's sentence has the phrase in quotation marks.
         phrase = tag.reason.partition("“")[2].rpartition("”")[0]
@@ -56,7 +59,7 @@ def formation(tag: SessionTag, idle_seconds: float) -> t.SessionFormation:
         return t.InactivityTimeout(
             threshold_secs=idle_seconds, previous_session_id=tag.previous_session_id
         )
-    return t.FirstLoop()
+    return _FIRST_LOOP
 
 
 def spawn(link: Link | None, tag: SessionTag) -> t.SpawnRef:

@@ -177,7 +177,7 @@ class SessionRecorder:
         if self._enriched:
             changed |= self._enriched
             self._enriched.clear()
-        return [loop.hand_on() for loop in changed.values()]
+        return [loop.hand_on() for loop in changed.values()] if changed else []
 
     def _session(self, event: AgentEvent) -> SessionDraft:
         live = self._live

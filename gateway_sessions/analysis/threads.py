@@ -17,6 +17,9 @@ TRIES_KEPT = 1024
 """Requests of a session under way; the end of more than that many must have been lost."""
 
 
+_INITIAL, _DEFAULT = t.Initial(), t.Default()
+
+
 class Try(msgspec.Struct, frozen=True, gc=False):
     """An attempt's place in the tree."""
 
@@ -109,14 +112,14 @@ class Thread:
     ) -> tuple[t.ContinuationKind, str | None, t.TurnTrigger]:
         """Return how a loop that opens now goes on: its kind, from which loop, and why."""
         if not self.loops:
-            return t.Initial(), None, "user"
+            return _INITIAL, None, "user"
         if relation in ("regenerate", "retry"):
             return t.Rerun(tag=str(self.loops)), self.loop_id, "branch"
         if relation == "fork":
             return t.Branch(tag=str(self.loops)), self._reaching(history), "branch"
         if relation == "compaction":
             return t.Compaction(), self.loop_id, "continuation"
-        return t.Default(), self.loop_id, "user"
+        return _DEFAULT, self.loop_id, "user"
 
     def parent_of(self, loop_id: str) -> str | None:
         """Return the loop that a loop goes on from."""
