@@ -317,9 +317,7 @@ class Inference:
             input_messages=readings.without_results(asked.delta) if self._content else (),
         )
 
-    def _after(
-        self, thread: Thread, tried: Try, answer: Answer, found: list[a.AgentEvent]
-    ) -> None:
+    def _after(self, thread: Thread, tried: Try, answer: Answer, found: list[a.AgentEvent]) -> None:
         """Tell what an answer leads to: tools, or the end of the loop."""
         current = thread.is_current(tried)
         if current:

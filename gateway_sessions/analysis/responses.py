@@ -18,7 +18,6 @@ from gateway_sessions.conversation import Reply, Usage
 from gateway_sessions.milestones import Finished
 from gateway_sessions.prices import Cost
 
-
 _NO_REPLY = Reply(())
 
 

@@ -192,8 +192,7 @@ class SessionRecorder:
                 self._complete(oldest, oldest.last_active_at)
         else:
             live.move_to_end(event.session_id)
-        if event.at > session.last_active_at:
-            session.last_active_at = event.at
+        session.last_active_at = max(session.last_active_at, event.at)
         return session
 
     def _begun(self, session: SessionDraft, event: AgentEvent) -> LoopDraft:

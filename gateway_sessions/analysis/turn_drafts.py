@@ -34,12 +34,12 @@ class TurnDraft(msgspec.Struct, gc=False):
     @property
     def is_over(self) -> bool:
         """Whether all of its attempts have ended."""
-        return bool(self.attempts) and all([each.ended_at is not None for each in self.attempts])
+        return bool(self.attempts) and all(each.ended_at is not None for each in self.attempts)
 
     @property
     def is_settled(self) -> bool:
         """Whether it is over and all its tools' results have come."""
-        return self.is_over and all([tool.size_bytes is not None for tool in self.tools.values()])
+        return self.is_over and all(tool.size_bytes is not None for tool in self.tools.values())
 
     def begin(self, event: TurnStart) -> None:
         """Open an attempt; the first one says what triggered the turn."""
