@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway_sessions.analysis import requests
+from gateway_sessions.analysis import rawjson, requests
 from gateway_sessions.analysis.facts import Asked, asked
 from gateway_sessions.analysis.options import ScribeOptions
 from gateway_sessions.exchange import Client, Headers
@@ -153,6 +153,24 @@ def test_large_fields_are_recorded_once() -> None:
     )
     assert first["tools"] == tools
     assert "tools" not in again
+
+
+@pytest.mark.parametrize(
+    ("sent", "new", "dialect"),
+    [
+        (b'{"messages":[{"role":"user",\n"content":"hi"}]}', 1, "openai_chat"),
+        (b'{"messages":[{"role":"user"},{"role":"user",\r\n"content":"hi"}]}', 1, "openai_chat"),
+        (b'{"prompt":"hi","images":["a",\n"%b"]}' % (b"x" * rawjson.REPEATED_BYTES), 1, "ollama"),
+    ],
+)
+def test_messages_are_recorded_on_one_line(sent: bytes, new: int, dialect: str) -> None:
+    known: dict[str, int] = {}
+    for number in range(2):
+        request = arrived(f"req_{number}", number, sent, new, dialect=dialect)
+        event = requests.request_recorded(request, facts_of(request), known, ScribeOptions())
+        assert event.delta_messages
+        assert not any(b"\n" in bytes(raw) or b"\r" in bytes(raw) for raw in event.delta_messages)
+        assert b"\n" not in bytes(event.request_json or b"")
 
 
 def test_without_content_only_facts_are_recorded() -> None:

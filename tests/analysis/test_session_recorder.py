@@ -293,6 +293,74 @@ def test_handing_on_gives_each_change_once_and_lets_go_of_what_is_over() -> None
     assert (loop.turns, loop.tool_calls) == ((), {"read": 1})
 
 
+def test_what_a_session_changed_itself_waits_until_it_is_asked_for() -> None:
+    recorder = recorded([start(session="s1"), start("l2", session="s2")])
+    assert [loop.loop_id for loop in recorder.take_changed("s1")] == ["l1"]
+    assert recorder.take_changed("s1") == []
+    assert [loop.loop_id for loop in recorder.take_changed("s2")] == ["l2"]
+
+
+def test_what_others_changed_in_a_session_is_handed_on_at_once() -> None:
+    recorder = recorded([start(), start("l2", session="s2")])
+    recorder.take_changed()
+    recorder.on_event(
+        a.ChildLinked(
+            session_id=S,
+            loop_id="l1",
+            at=2.0,
+            tool_call_id="c1",
+            tool_name="task",
+            child_session_id="s2",
+            child_loop_id="l2",
+        )
+    )
+    assert [loop.loop_id for loop in recorder.take_changed("s3")] == ["l1", "l2"]
+
+
+@pytest.mark.parametrize(("outcome", "reason"), [("completed", None), ("rejected", "guard")])
+@pytest.mark.parametrize("before", [[], whole_loop(loop="l0", at=0.5)])
+@pytest.mark.parametrize("spawned", [False, True])
+def test_a_whole_loop_is_as_its_events_one_by_one(
+    outcome: a.Outcome, reason: str | None, before: list[AgentEvent], spawned: bool
+) -> None:
+    ids: dict[str, Any] = {"session_id": S, "loop_id": "l1"}
+    if spawned:
+        before = [
+            *before,
+            a.ChildLinked(
+                session_id="s0",
+                loop_id="p",
+                at=0.5,
+                tool_call_id="c1",
+                tool_name="task",
+                child_session_id=S,
+                child_loop_id="l1",
+            ),
+            a.ParallelLoopStart(
+                session_id="s0", loop_id="p", at=0.5, kind="fanout", loop_ids=("l1", "l9")
+            ),
+        ]
+    config = t.LoopConfigSnapshot(model="m", provider="p")
+    whole = a.WholeLoop(
+        start(parent_loop_id="l0", config=config, formation=t.Explicit()),
+        a.TurnStart(**ids, at=1.0, turn_index=0, request_id="r1", triggered_by="branch"),
+        a.TurnEnd(**ids, at=4.0, turn_index=0, request_id="r1", usage=t.Usage(input=3), error="x"),
+        a.AgentEnd(**ids, at=4.0, outcome=outcome, reason=reason),
+    )
+    silent = RecorderConfig(keep_events=False)
+    one_by_one, at_once = recorded(before, silent), recorded(before, silent)
+    one_by_one.take_changed()
+    at_once.take_changed()
+    for event in whole:
+        one_by_one.on_event(event)
+    assert one_by_one.take_changed() == [at_once.on_whole_loop(whole)]
+    assert one_by_one.sessions() == at_once.sessions()
+    late = a.ToolExecutionStart(**ids, at=9.0, tool_call_id="c", tool_name="read")
+    for recorder in (one_by_one, at_once):
+        recorder.on_event(late)
+    assert one_by_one.take_changed() == at_once.take_changed()
+
+
 def test_a_group_that_is_never_closed_goes_with_its_sessions() -> None:
     recorder = recorded(
         [

@@ -13,6 +13,7 @@ from gateway_sessions.analysis import trees
 from gateway_sessions.analysis.options import ScribeOptions
 from gateway_sessions.analysis.trees import Trees
 from tests.analysis.exchanges import (
+    NOON,
     SESSION,
     Event,
     arrived,
@@ -22,6 +23,7 @@ from tests.analysis.exchanges import (
     ended,
     finished,
     of,
+    read,
     result,
     scribe,
     tag,
@@ -97,6 +99,41 @@ def test_events_are_those_of_the_exchange_that_changed_a_loop() -> None:
         "req_3",
     ]
     assert events[-1]["session_id"] == CHILD
+
+
+def test_a_request_under_way_is_told_of_with_its_own_answer_alone() -> None:
+    other = tag(CHILD)
+    events = told(
+        scribe(),
+        arrived("req_1", 0, chat("hi"), 1),
+        arrived("req_2", 1, chat("hello"), 1, session=other),
+        finished("req_1", 2, completion("so")),
+        finished("req_2", 3, completion("so"), session=other),
+    )
+    assert [
+        (event["request_id"], event["session_id"], event["loop"]["status"])
+        for event in of(events, "loop_recorded")
+    ] == [("req_1", SESSION, "completed"), ("req_2", CHILD, "completed")]
+
+
+def test_requests_beside_each_other_in_a_session_are_loops_of_their_own() -> None:
+    events = told(
+        scribe(),
+        arrived("req_1", 0, chat("hi"), 1),
+        arrived("req_2", 1, chat("hello"), 1, session=CONTINUE),
+        finished("req_2", 2, completion("so"), session=CONTINUE),
+        finished("req_1", 3, completion("so")),
+        ended(9),
+    )
+    assert [loop["status"] for loop in tree(events)["loops"]] == ["completed", "completed"]
+    assert [loop["turn_count"] for loop in tree(events)["loops"]] == [1, 1]
+
+
+def test_a_request_without_an_answer_is_a_loop_that_was_given_up() -> None:
+    recorder = scribe()
+    told(recorder, arrived("req_1", 0, chat("hi"), 1))
+    found = read(recorder.shutdown(NOON + 9))
+    assert [(loop.status, loop.turn_count) for loop in loops(found)] == [("aborted", 1)]
 
 
 def test_what_is_handed_on_is_kept_no_longer_but_the_sums_are() -> None:
@@ -206,7 +243,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(grown._totals) == 5
     assert grown._recorder.sessions() == []
     assert grown._inference._threads == {}
-    assert grown._recorder._loops == grown._recorder._changed == {}
+    assert grown._recorder._loops == grown._recorder._changed == grown._opening == {}
 
 
 def test_a_session_that_nobody_knows_has_no_tree() -> None:
