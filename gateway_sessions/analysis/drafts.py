@@ -138,10 +138,12 @@ class LoopDraft(msgspec.Struct, gc=False):
     def tool_started(self, event: ToolExecutionStart) -> None:
         """Note a call, with the turn that made it."""
         tools = self._calling(event.tool_call_id)
-        known = tools.get(event.tool_call_id) or ToolOutcome(
-            tool_call_id=event.tool_call_id, tool_name=event.tool_name
-        )
-        tools[event.tool_call_id] = msgspec.structs.replace(known, tool_name=event.tool_name)
+        known = tools.get(event.tool_call_id)
+        if known is None:
+            outcome = ToolOutcome(tool_call_id=event.tool_call_id, tool_name=event.tool_name)
+        else:  # its result came first
+            outcome = msgspec.structs.replace(known, tool_name=event.tool_name)
+        tools[event.tool_call_id] = outcome
 
     def tool_ended(self, event: ToolExecutionEnd) -> None:
         """Note a result, with the turn that made the call."""

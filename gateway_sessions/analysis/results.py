@@ -42,17 +42,25 @@ NOTHING = Outcome()
 def outcomes(wire: Any) -> list[Outcome]:
     """Return the outcomes of the results in a message as on the wire, in their order."""
     message = mapping(wire)
-    if message.get("role") in ("tool", "function"):
-        return [Outcome(text(message.get("name")) or text(message.get("tool_name")))]
-    if text(message.get("type")).endswith(("_output", "_response")):
-        return [Outcome(text(message.get("name")))]
+    found = _by_head(*map(message.get, ("role", "type", "name", "tool_name")))
+    if found:
+        return found
     if message.get("type") == "mcp_call" and message.get("output") is not None:
         return [Outcome(text(message.get("name")), not message.get("error"))]
     blocks = message.get("content") or message.get("parts")
     if type(blocks) is dict:
         blocks = [blocks]
-    found = (_of_block(mapping(block)) for block in blocks) if type(blocks) is list else ()
-    return [outcome for outcome in found if outcome is not None]
+    held = (_of_block(mapping(block)) for block in blocks) if type(blocks) is list else ()
+    return [outcome for outcome in held if outcome is not None]
+
+
+def _by_head(role: Any, kind: Any, name: Any, tool_name: Any) -> list[Outcome]:
+    """Return the outcome of a message that is one result; none of any other."""
+    if role in ("tool", "function"):
+        return [Outcome(text(name) or text(tool_name))]
+    if text(kind).endswith(("_output", "_response")):
+        return [Outcome(text(name))]
+    return []
 
 
 def _of_block(block: Json) -> Outcome | None:
@@ -74,10 +82,25 @@ def _of_block(block: Json) -> Outcome | None:
     return None
 
 
+class _Head(msgspec.Struct, gc=False):
+    """What tells of most results all that there is, without their content, which may be long."""
+
+    role: Any = None
+    type: Any = None
+    name: Any = None
+    tool_name: Any = None
+
+
+_read_head = msgspec.json.Decoder(_Head).decode
+
+
 def read_outcomes(raw: msgspec.Raw) -> list[Outcome]:
     """Return the outcomes in a raw message; none where it can not be read."""
     try:
-        return outcomes(parsing.parse(raw))
+        head = _read_head(raw)
+        return _by_head(head.role, head.type, head.name, head.tool_name) or outcomes(
+            parsing.parse(raw)
+        )
     except parsing.JSON_ERRORS:
         return []
 
