@@ -202,8 +202,9 @@ class StatsSnapshot(SessionEvent, frozen=True, kw_only=True):
 class LoopRecorded(SessionEvent, frozen=True, kw_only=True):
     """A loop of the agent tree began, went on or ended.
 
-    The newest one of a loop holds; of its turns, each is in the ones after it changed, and a
-    summary that it goes on from is only in the first.
+    It comes with the end of the exchange that changed the loop.  The newest one of a loop holds;
+    of its turns, each is in the ones after it changed, and a summary that it goes on from is only
+    in the first.
     """
 
     loop: msgspec.Raw

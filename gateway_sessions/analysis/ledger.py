@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import msgspec
+
 from gateway_sessions import events as e
 from gateway_sessions.analysis.percentiles import Samples
 from gateway_sessions.conversation import Usage
@@ -227,17 +229,11 @@ class Ledger:
     def _streaming_stats(self) -> e.StreamingStats | None:
         if self._ttft is None or self._gaps is None:
             return None
-        latency = chunk_latency(self._gaps)
         return e.StreamingStats(
             time_to_first_token_ms=self._ttft.mean,
             total_chunks=self._chunks,
             streaming_duration_ms=self._streaming_ms,
-            avg_chunk_latency_ms=latency.avg_chunk_latency_ms,
-            p50_chunk_latency_ms=latency.p50_chunk_latency_ms,
-            p95_chunk_latency_ms=latency.p95_chunk_latency_ms,
-            p99_chunk_latency_ms=latency.p99_chunk_latency_ms,
-            max_chunk_latency_ms=latency.max_chunk_latency_ms,
-            min_chunk_latency_ms=latency.min_chunk_latency_ms,
+            **msgspec.structs.asdict(chunk_latency(self._gaps)),
         )
 
     def _estimated_cost(self) -> e.EstimatedCost:

@@ -243,7 +243,9 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(grown._totals) == 5
     assert grown._recorder.sessions() == []
     assert grown._inference._threads == {}
-    assert not (grown._recorder._loops or grown._recorder._changed or grown._opening)
+    assert grown._recorder._loops == {}
+    assert grown._recorder._changed == {}
+    assert grown._opening == {}
 
 
 def test_a_session_that_nobody_knows_has_no_tree() -> None:
