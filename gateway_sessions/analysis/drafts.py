@@ -199,7 +199,8 @@ class LoopDraft(msgspec.Struct, gc=False):
         self.last_at = max(self.last_at, whole.end.at)
         if self.status == "rejected":
             self.rejection = whole.end.reason
-        self.shed_turns, self.shed_usage = 1, whole.answer.usage
+        self.shed_turns += 1
+        self.shed_usage += whole.answer.usage
         return self._record((whole_turn(whole),))
 
     def _shed(self, turn: TurnDraft) -> None:

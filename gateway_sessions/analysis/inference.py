@@ -145,7 +145,9 @@ class Inference:
     def ended(self, session_id: str, at: float) -> list[a.AgentEvent]:
         """Take the end of a session; one of side calls alone has an end too."""
         thread = self._threads.pop(session_id, None)
-        found = list(self._given_up(thread, at)) if thread is not None else []
+        found: list[a.AgentEvent] = []
+        if thread is not None:
+            _give_up(thread, at, found)
         found.append(a.SessionEnd(session_id=session_id, loop_id="", at=at))
         return found
 
@@ -213,8 +215,7 @@ class Inference:
             tried = thread.next_turn()
             found.append(self._asks(thread, tried, arrived, asked, trigger="continuation"))
         else:
-            if thread.is_open:
-                found += self._given_up(thread, thread.failed_at or arrived.at)
+            _give_up(thread, thread.failed_at or arrived.at, found)
             self._opens(thread, arrived, asked, found)
 
     def _opens(
@@ -342,10 +343,11 @@ class Inference:
         reason = answer.error or answer.finish_reason if answer.refused else None
         found.append(ending(thread, tried.loop_id, answer.at, outcome, reason))
 
-    def _given_up(self, thread: Thread, at: float) -> Iterator[a.AgentEvent]:
-        """End the loop that nobody came back to; one that is being answered ends by itself."""
-        if thread.is_open and thread.current() not in thread.tries.values():
-            yield ending(thread, thread.loop_id, at, "aborted")
-        thread.is_open = False
-        thread.failed = thread.failed_at = None
-        thread.pending = {}
+
+def _give_up(thread: Thread, at: float, found: list[a.AgentEvent]) -> None:
+    """End the loop that nobody came back to; one that is being answered ends by itself."""
+    if thread.is_open and thread.current() not in thread.tries.values():
+        found.append(ending(thread, thread.loop_id, at, "aborted"))
+    thread.is_open = False
+    thread.failed = thread.failed_at = None
+    thread.pending = {}
