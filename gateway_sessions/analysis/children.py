@@ -113,6 +113,8 @@ class Children:
         self, parent: Thread, call_id: str, name: str, text: str, at: float
     ) -> Iterator[a.AgentEvent]:
         """Confirm, by a call's result, whose work it was."""
+        if not self._fans and parent.session_id not in self._by_parent:
+            return  # as of most calls: nobody works for them
         fitting = [
             link
             for link in self._by_parent.get(parent.session_id, ())

@@ -40,7 +40,7 @@ from gateway_sessions.analysis.agent_tree import (
     Turn,
     Usage,
 )
-from gateway_sessions.analysis.loop_states import OPEN, next_status
+from gateway_sessions.analysis.loop_states import MOVING, OPEN, next_status
 from gateway_sessions.analysis.turn_drafts import TurnDraft, whole_turn
 from gateway_sessions.conversation import Message
 
@@ -68,7 +68,6 @@ class LoopDraft(msgspec.Struct, gc=False):
     kind: ContinuationKind = _DEFAULT
     parent_loop_id: str | None = None
     ended_at: float | None = None
-    last_at: float = 0.0
     rejection: str | None = None
     config: LoopConfigSnapshot | None = None
     metadata: Any = None
@@ -95,8 +94,9 @@ class LoopDraft(msgspec.Struct, gc=False):
 
     def take(self, event: AgentEvent) -> None:
         """Move to the status that an event leads to."""
+        if type(event) not in MOVING:
+            return
         before, self.status = self.status, next_status(self.status, event)
-        self.last_at = max(self.last_at, event.at)
         if before in OPEN and self.status not in OPEN:
             self.ended_at = event.at
 
@@ -196,7 +196,6 @@ class LoopDraft(msgspec.Struct, gc=False):
     def hand_on_whole(self, whole: WholeLoop) -> LoopRecord:
         """Return the loop as it is at its end, of whose events only the first was taken."""
         self.status, self.ended_at = whole.end.outcome, whole.end.at
-        self.last_at = max(self.last_at, whole.end.at)
         if self.status == "rejected":
             self.rejection = whole.end.reason
         self.shed_turns += 1
@@ -321,7 +320,7 @@ class SessionDraft(msgspec.Struct, gc=False):
         """Return a loop; a new one, of which nothing else is known yet, if there is none."""
         found = self.loops.get(loop_id)
         if found is None:
-            found = LoopDraft(loop_id, self.session_id, at, last_at=at)
+            found = LoopDraft(loop_id, self.session_id, at)
             if not self.loops:
                 found.kind = _INITIAL
             self.loops[loop_id] = found

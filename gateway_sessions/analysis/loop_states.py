@@ -27,6 +27,9 @@ from gateway_sessions.analysis.agent_tree import LoopStatus
 OPEN: frozenset[LoopStatus] = frozenset({"pending", "running"})
 """A loop in one of these is not over."""
 
+MOVING: frozenset[type[AgentEvent]] = frozenset({AgentEnd, InputRejected, TurnStart})
+"""Events that can change a loop's status; most are none of these."""
+
 _NEXT: Mapping[tuple[LoopStatus, type[AgentEvent]], LoopStatus] = MappingProxyType(
     {
         ("pending", TurnStart): "running",

@@ -102,7 +102,10 @@ class SessionRecorder:
             self._enriched[loop.loop_id] = loop
             self._link(loop, event)
             return True
-        self._changed.setdefault(session.session_id, {})[loop.loop_id] = loop
+        changed = self._changed.get(session.session_id)
+        if changed is None:
+            changed = self._changed[session.session_id] = {}
+        changed[loop.loop_id] = loop
         if type(event) is AgentStart:
             return self._started(session, loop, event)
         loop.apply(event)
