@@ -47,8 +47,7 @@ class EventWriter(Protocol):
 
     Optionally it has ``tick(now: float)``, called about once a minute between batches or while
     there are none: the place for retention and other upkeep.  ``now`` is unix time in seconds.
-    With an attribute ``batches_at_once``, a number, it gets up to so many batches as one when it
-    is behind.
+    With an attribute ``batches_at_once``, a number, it gets up to so many batches as one.
     """
 
     def open(self) -> None:

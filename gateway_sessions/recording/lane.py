@@ -72,7 +72,7 @@ class Limits(msgspec.Struct, frozen=True):
 
     batch_size: int = 100
     """Items of a batch, which then waits for no more.  A writer with ``batches_at_once`` gets up to
-    so many batches as one where more items wait."""
+    so many batches as one, if they come while the first item waits."""
     batch_seconds: float = 0.1
     """How long the first item of a batch waits for company."""
     max_count: int = 10_000
@@ -108,6 +108,8 @@ class Lane(Generic[T_]):
         # Two attributes of their own: they are read for every item.
         self._max_count, self._max_bytes = limits.max_count, limits.max_bytes
         self._at_once = limits.batch_size * getattr(writer, "batches_at_once", 1)
+        self._enough = min(self._at_once, max(limits.batch_size, limits.max_count // 4))
+        """Items that wait for no more."""
         self._closed = False
         self._queue: deque[tuple[T_, int]] = deque()  # item, bytes
         self._taking = threading.Lock()
@@ -148,6 +150,11 @@ class Lane(Generic[T_]):
         """Whether the writer has not come back from a call for `STUCK_SECONDS`."""
         called = self._called  # once: the lane's thread sets it
         return called is not None and self._monotonic() - called >= STUCK_SECONDS
+
+    @property
+    def behind(self) -> bool:
+        """Whether more waits than the next batch takes."""
+        return len(self._queue) > self._enough
 
     @property
     def place(self) -> int:
@@ -206,7 +213,7 @@ class Lane(Generic[T_]):
         self._queue.append((item, size))
         self._accepted += 1
         self._accepted_bytes += size
-        if self._idle or len(self._queue) == self._limits.batch_size:
+        if self._idle or len(self._queue) == self._enough:
             self._idle = False
             self._wake.set()
 
@@ -262,7 +269,7 @@ class Lane(Generic[T_]):
         self._idle = False
         self._wake.clear()
         hurry = self._flushes or self._stop.is_set()
-        if not hurry and 0 < len(self._queue) < self._limits.batch_size:
+        if not hurry and 0 < len(self._queue) < self._enough:
             self._wake.wait(self._limits.batch_seconds)
 
     def _wait_idle(self, wake: threading.Event) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -235,6 +236,38 @@ def test_a_backlog_is_written_in_fewer_and_larger_batches() -> None:
         writer.release.set()
         lane.flush().result(PATIENCE)
     assert [len(batch) for batch in writer.batches] == [1, 6, 2]
+
+
+def test_a_writer_of_large_batches_waits_for_a_large_one() -> None:
+    class Fast(ListWriter):
+        batches_at_once = 3
+        wrote = threading.Event()
+
+        def write(self, batch: Sequence[Exchange]) -> None:
+            super().write(batch)
+            self.wrote.set()
+
+    writer = Fast()
+    with running(writer, Limits(batch_size=2, batch_seconds=PATIENCE)) as lane:
+        for number in range(6):
+            lane.offer(exchange(number), 1)
+        assert writer.wrote.wait(PATIENCE / 2)
+    assert [len(batch) for batch in writer.batches] == [6]
+
+
+def test_what_waits_beyond_the_next_batch_is_told() -> None:
+    writer = StuckWriter()
+    with running(writer, Limits(batch_size=2, batch_seconds=0.0)) as lane:
+        lane.offer(exchange(0), 1)
+        assert writer.entered.wait(PATIENCE)
+        told = []
+        for number in range(1, 5):
+            lane.offer(exchange(number), 1)
+            told.append(lane.behind)
+        assert told == [False, False, True, True]
+        writer.release.set()
+        lane.flush().result(PATIENCE)
+        assert not lane.behind
 
 
 def test_a_batch_holds_so_many_bytes_and_no_more() -> None:
