@@ -33,6 +33,7 @@ from gateway_sessions.recording.filing import Filer
 from gateway_sessions.recording.jsontext import embedded, json_line, utc_timestamp
 from gateway_sessions.recording.lane import PartlyWritten
 from gateway_sessions.recording.recorded import events_of_session, recorded_events
+from gateway_sessions.recording.restoring import restore as restore_session_files
 from gateway_sessions.recording.session_keeping import KeepLimits
 from gateway_sessions.recording.session_writing import SessionFiles
 from gateway_sessions.recording.sqlite_store import SqliteStore
@@ -193,6 +194,7 @@ __all__ = [
     "quarantine",
     "recorded_events",
     "reporting",
+    "restore_session_files",
     "round_dollars",
     "session_events",
     "session_middleware",

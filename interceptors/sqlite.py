@@ -2,7 +2,7 @@
 
 The database is a copy of what session files hold, in another form.  So whatever happens to it,
 it can be made anew: it is when the file is damaged or was deleted, and after a crash what it may
-lack is read in again.
+lack is read in again.  What the files may lack after one is given back to them.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from gateway_sessions import (
     private_directory,
     quarantine,
     recorded_events,
+    restore_session_files,
     session_events,
 )
 
@@ -77,6 +78,11 @@ class SqliteWriter:
         self._since: float | None = None
         """Session files written later than this are to be read in."""
         self._reading: _Reading | None = None
+        self._restoring: _Restoring | None = None
+        """Gives session files what they lack; begun by the first tick."""
+        self._last = 0
+        """The newest exchange at the start, by number."""
+        self._unrestored = session_files is not None
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._idle = threading.Event()
@@ -94,11 +100,13 @@ class SqliteWriter:
         try:
             try:
                 self._store.open()
+                self._last, newest = self._store.newest()
             except CorruptDatabase as error:
                 self._begin_anew(error)
-            if self._store.made:
-                self._mark_incomplete()  # session files may be older than the database
-            self._read_in(_FOREVER_AGO if self._store.incomplete else written - MARGIN_SECONDS)
+            else:
+                # Whoever looks into a database may change its file: its rows tell better.
+                since = min(written, newest or written) - MARGIN_SECONDS
+                self._lack(_FOREVER_AGO if self._store.made else since)
         except OSError as error:
             raise StartError(
                 f"{self._path}: the database can not be opened ({error.strerror});"
@@ -118,13 +126,15 @@ class SqliteWriter:
             self._idle.clear()
             try:
                 self._write(batch)
+                if session_events.Gap in set(map(type, batch)):
+                    self._note_hole()
+                if self._holes_since is not None:
+                    self._mark(self._holes_since - MARGIN_SECONDS)
             except OSError:
                 self._note_hole()
                 raise
             finally:
                 self._wake.set()
-        if session_events.Gap in set(map(type, batch)):
-            self._note_hole()
 
     def flush(self) -> None:
         """Make durable what was written, and findable."""
@@ -140,8 +150,14 @@ class SqliteWriter:
         with self._sound():
             self._store.tidy()
             if self._holes_since is not None:
-                self._read_in(self._holes_since - MARGIN_SECONDS)
+                self._lack(self._holes_since - MARGIN_SECONDS)
                 self._holes_since = None
+            if self._unrestored and self._files is not None:
+                # Not at the start: by now there is what a gateway sends again after a crash.
+                self._unrestored = False
+                self._restoring = _Restoring(self._restore(self._files))
+                self._idle.clear()
+                self._wake.set()
 
     def close(self) -> None:
         """Close the database."""
@@ -169,16 +185,27 @@ class SqliteWriter:
     def _reopen(self) -> None:
         logger.warning("%s: the database was moved or deleted; a new one is begun", self._path)
         self._store.close()
-        self._store.open()
-        self._mark_incomplete()
+        self._begin()
 
     def _note_hole(self) -> None:
         if self._holes_since is None:
             self._holes_since = time.time()
 
-    def _read_in(self, since: float) -> None:
+    def _lack(self, since: float) -> None:
         """Have the upkeep read in the session files that were written to since then."""
+        self._mark(since)
+        self._read_in(since)
+
+    def _mark(self, since: float) -> None:
+        """Note in the database what is to be read in, for the next start if there is a crash."""
+        marked = self._store.lacks_since
+        if self._files is not None and (marked is None or since < marked):
+            self._store.lacks_since = since
+
+    def _read_in(self, since: float) -> None:
         if self._files is not None:
+            marked = self._store.lacks_since
+            since = since if marked is None else min(since, marked)
             self._since = since if self._since is None else min(since, self._since)
         self._idle.clear()
         self._wake.set()
@@ -196,13 +223,13 @@ class SqliteWriter:
         self._store.close()
         aside = quarantine(self._path, time.time())
         logger.error("%s; it was renamed to %s and a new one is begun", error, aside.name)
-        self._store.open()
-        self._mark_incomplete()
+        self._begin()
 
-    def _mark_incomplete(self) -> None:
-        if self._files is not None:
-            self._store.incomplete = True
-            self._read_in(_FOREVER_AGO)
+    def _begin(self) -> None:
+        """Open a new database, which is to be filled with all that there is."""
+        self._store.open()
+        self._last = 0
+        self._lack(_FOREVER_AGO)
 
     # From here on everything runs on the upkeep's own thread.
 
@@ -240,6 +267,9 @@ class SqliteWriter:
         if self._reading is not None:
             self._read(self._reading)
             return True
+        if self._restoring is not None:
+            self._give_back(self._restoring)
+            return True
         with self._sound():
             if self._store.index(TEXTS_AT_ONCE):
                 return True
@@ -270,13 +300,53 @@ class SqliteWriter:
 
     def _have_read(self, reading: _Reading) -> None:
         self._reading = None
-        if self._store.incomplete and reading.since == _FOREVER_AGO:
-            self._store.incomplete = False
+        if reading.since == _FOREVER_AGO:
             logger.info("%s: made anew from %d events", self._path, reading.events)
         if reading.bad:
             logger.warning(
                 "%s: %d events of session files can not be written", self._path, reading.bad
             )
+        self._settle()
+
+    def _restore(self, files: Path) -> Iterator[int]:
+        """Return what gives session files the events before the start that they lack."""
+        since = self._store.lacks_since or _FOREVER_AGO
+        after = self._store.before(since, self._last)
+        return restore_session_files(self._path, files, after, self._last)
+
+    def _give_back(self, restoring: _Restoring) -> None:
+        """Write the events of a session to its file, where it lacks some."""
+        try:
+            count = next(restoring.sessions, None)
+        except BaseException:
+            self._restoring, self._unrestored = None, True
+            raise
+        if count is not None:
+            restoring.events += count
+            return
+        self._restoring = None
+        if restoring.events:
+            logger.warning(
+                "%s: %d events that only the database had were written to session files",
+                self._path,
+                restoring.events,
+            )
+        with self._sound():
+            self._settle()
+
+    def _settle(self) -> None:
+        """Take the database for complete, if nothing is left to be read or given back."""
+        busy = self._unrestored or self._restoring is not None or self._reading is not None
+        if not busy and self._since is None and self._holes_since is None:
+            self._store.lacks_since = None
+
+
+@dataclass
+class _Restoring:
+    """How far session files were given back what they lack."""
+
+    sessions: Iterator[int]
+    events: int = 0
 
 
 @dataclass

@@ -11,19 +11,31 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from gateway_sessions.analysis.moments import rfc3339
 from gateway_sessions.errors import StartError
 from gateway_sessions.events import SessionEvent
 from gateway_sessions.recording.known_rows import KnownRows
 from gateway_sessions.recording.lane import PartlyWritten
-from gateway_sessions.recording.rows import apply, text_size
+from gateway_sessions.recording.rows import apply, sql_time, text_size
 from gateway_sessions.recording.tables import Key, Select
 from gateway_sessions.storage import sqlite
 from gateway_sessions.storage.migrations import VERSION, migrate
+from gateway_sessions.storage.row_values import unix_time
 from gateway_sessions.storage.schema import SQLITE
 from gateway_sessions.storage.sqlite import CorruptDatabase, transaction, translated
 
 TRANSACTION_CHARACTERS = 2_000_000
 """Of texts in one transaction, or a single event if that has more: bounds the WAL's growth."""
+
+RECENT = 10_000
+"""Exchanges that are looked at after a start, at most: more than a writer's buffer holds."""
+_NEWEST = """
+SELECT MAX(id), MAX(created_at)
+FROM (SELECT id, created_at FROM session_stats ORDER BY id DESC LIMIT ?)"""
+_FIRST_SINCE = """
+SELECT MIN(id)
+FROM (SELECT id, created_at FROM session_stats WHERE id <= ? ORDER BY id DESC LIMIT ?)
+WHERE created_at >= ?"""
 
 _INDEX = """
 DELETE FROM session_search_pending
@@ -125,20 +137,45 @@ class SqliteStore:
         return self._identity != (status.st_dev, status.st_ino)
 
     @property
-    def incomplete(self) -> bool:
-        """Whether session files have to be read in that the database may lack.
+    def lacks_since(self) -> float | None:
+        """Since when session files may hold what the database lacks, in unix time; None if not.
 
-        Kept in the file's header, so that a rebuild which was interrupted is taken up again.
+        Kept in the file's header, so that what was interrupted is taken up again.
         """
         connection, _ = self._opened()
         with translated(self.path):
-            return bool(connection.execute("PRAGMA user_version").fetchone()[0])
+            (minute,) = connection.execute("PRAGMA user_version").fetchone()
+        return 60.0 * (minute - 1) if minute else None
 
-    @incomplete.setter
-    def incomplete(self, value: bool) -> None:
+    @lacks_since.setter
+    def lacks_since(self, since: float | None) -> None:
+        connection, _ = self._opened()
+        # Minutes: the header has room for 32 bits.
+        minute = 0 if since is None else 1 + max(0, int(since // 60))
+        with translated(self.path):
+            connection.execute(f"PRAGMA user_version = {minute}")
+
+    def newest(self) -> tuple[int, float]:
+        """Return the largest id of an exchange, and when the newest exchanges began, in unix time.
+
+        Both are 0 where there are none.
+        """
         connection, _ = self._opened()
         with translated(self.path):
-            connection.execute(f"PRAGMA user_version = {int(value)}")
+            number, at = connection.execute(_NEWEST, (RECENT,)).fetchone()
+        return number or 0, 0.0 if at is None else unix_time(at)
+
+    def before(self, since: float, until: int) -> int:
+        """Return the id below those of exchanges that began at ``since`` or later.
+
+        Of the ones up to ``until`` it looks at the newest `RECENT`; where none is so new, it
+        returns ``until``.
+        """
+        connection, _ = self._opened()
+        with translated(self.path):
+            values = (until, RECENT, sql_time(rfc3339(since)))
+            (first,) = connection.execute(_FIRST_SINCE, values).fetchone()
+        return until if first is None else int(first) - 1
 
     def holds(self, session_id: str) -> bool:
         """Tell whether anything is recorded of a session."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from gateway_sessions.storage.results import Result
@@ -37,3 +38,8 @@ _TIMES = frozenset({"started_at", "last_active_at", "completed_at", "created_at"
 def rfc3339(time: str | None) -> str | None:
     """Return a time of the tables as in events: ``2026-01-31T10:30:00.000000Z``."""
     return None if time is None else f"{time[:10]}T{time[11:]}Z"
+
+
+def unix_time(time: str) -> float:
+    """Return a time of the tables in unix seconds."""
+    return datetime.fromisoformat(time).replace(tzinfo=UTC).timestamp()

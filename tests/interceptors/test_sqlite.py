@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from gateway_sessions import CorruptDatabase, EventWriter, PartlyWritten, StartError, session_events
+from gateway_sessions.recording.session_reading import read_events
 from interceptors import sqlite as module
 from interceptors.jsonl import JsonlWriter
 from interceptors.sqlite import SqliteWriter
@@ -200,7 +201,9 @@ class TestStarting:
     ) -> None:
         writer = make(session_files=recorded[0])
         assert writer.wait_until_complete(PATIENCE)
-        assert not writer._store.incomplete
+        writer.tick(0.0)
+        assert writer.wait_until_complete(PATIENCE)
+        assert writer._store.lacks_since is None
         assert content(path) == content(recorded[1])
 
     def test_making_it_anew_is_taken_up_where_it_was_left(
@@ -213,7 +216,7 @@ class TestStarting:
             assert connection is not None
             for table in ("sessions", "session_stats", "daily_stats", "session_texts"):
                 connection.execute(f"DELETE FROM {table}")
-            writer._store.incomplete = True
+            writer._store.lacks_since = 0.0
         writer.close()
         assert make(session_files=recorded[0]).wait_until_complete(PATIENCE)
         assert content(path) == content(recorded[1])
@@ -230,6 +233,94 @@ class TestStarting:
         files.close()
         assert make(session_files=tmp_path / "files").wait_until_complete(PATIENCE)
         assert rows(path, "SELECT request_count n FROM sessions") == [{"n": 2}]
+
+    def test_what_was_not_read_before_the_next_crash_is_read_after_it(
+        self, make: Callable[..., SqliteWriter], path: Path, tmp_path: Path
+    ) -> None:
+        """Two crashes in a row, with writes between them that say nothing of the first."""
+        files = JsonlWriter(tmp_path / "files")
+        files.open()
+        files.write([begun(), *exchange(1), *exchange(2)])
+        files.close()
+        writer = make(session_files=tmp_path / "files")
+        assert writer.wait_until_complete(PATIENCE)
+        with writer._lock:
+            connection = writer._store._connection
+            assert connection is not None
+            connection.execute("DELETE FROM session_stats WHERE request_id = 'req_2'")
+            connection.execute("UPDATE sessions SET request_count = 1")
+        writer.close()
+        with monkeypatched(module, "_last_change", lambda _: 4e9):
+            assert make(session_files=tmp_path / "files").wait_until_complete(PATIENCE)
+        assert rows(path, "SELECT request_count n FROM sessions") == [{"n": 2}]
+
+    def test_a_look_into_the_database_does_not_hide_a_crash(
+        self, make: Callable[..., SqliteWriter], path: Path, tmp_path: Path
+    ) -> None:
+        files = JsonlWriter(tmp_path / "files")
+        files.open()
+        files.write([begun(), *exchange(1), *exchange(2)])
+        files.close()
+        writer = make()
+        writer.write([begun(), *exchange(1)])
+        writer.close()
+        with monkeypatched(module, "_last_change", lambda _: 4e9):
+            assert make(session_files=tmp_path / "files").wait_until_complete(PATIENCE)
+        assert rows(path, "SELECT request_count n FROM sessions") == [{"n": 2}]
+
+    def test_after_a_crash_files_are_given_what_only_the_database_has(
+        self,
+        make: Callable[..., SqliteWriter],
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        folder = tmp_path / "files"
+        files = JsonlWriter(folder)
+        files.open()
+        files.write([begun(), *exchange(1), *exchange(2)[:1]])
+        files.close()
+        writer = make()
+        writer.write([begun(), *exchange(1), *exchange(2), begun("sess_b")])
+        writer.write(exchange(1, "sess_b"))
+        writer.close()
+        writer = make(session_files=folder)
+        assert writer.wait_until_complete(PATIENCE)
+        assert list(folder.glob("*/sess_b.jsonl")) == [], "what a gateway sends again comes first"
+        writer.tick(0.0)
+        assert writer.wait_until_complete(PATIENCE)
+        assert "6 events that only the database had" in caplog.text
+        assert writer._store.lacks_since is None
+        kinds = {
+            path.stem: [event.__struct_config__.tag for event in read_events(path)]
+            for path in folder.glob("*/*.jsonl")
+        }
+        whole = ["request_recorded", "response_recorded", "request_completed"]
+        assert kinds == {"sess_a": ["started", *whole, *whole], "sess_b": ["started", *whole]}
+        writer.tick(0.0)
+        assert writer.wait_until_complete(PATIENCE)
+        assert caplog.text.count("only the database had") == 1
+
+    def test_giving_back_that_fails_is_tried_again(
+        self,
+        make: Callable[..., SqliteWriter],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        writer = make()
+        writer.write([begun(), *exchange(1)])
+        writer.close()
+        monkeypatch.setattr(module, "RETRY_SECONDS", 0.0)
+        folder = tmp_path / "files"
+        folder.write_text("in the way")
+        writer = make(session_files=folder)
+        writer.tick(0.0)
+        assert writer.wait_until_complete(PATIENCE)
+        assert "upkeep fails and is tried again" in caplog.text
+        folder.unlink()
+        writer.tick(0.0)
+        assert writer.wait_until_complete(PATIENCE)
+        assert len(list(folder.glob("*/sess_a.jsonl"))) == 1
 
     def test_without_a_crash_old_files_are_not_read(
         self, make: Callable[..., SqliteWriter], path: Path, recorded: tuple[Path, Path]

@@ -19,7 +19,17 @@ from gateway_sessions.recording.sqlite_store import SqliteStore
 from gateway_sessions.storage import sqlite
 from gateway_sessions.storage.migrations import UnsupportedSchema
 from gateway_sessions.storage.sqlite import CorruptDatabase
-from tests.recording.talk import answered, asked, begun, content, exchange, over, rows, tokens
+from tests.recording.talk import (
+    BEGIN,
+    answered,
+    asked,
+    begun,
+    content,
+    exchange,
+    over,
+    rows,
+    tokens,
+)
 
 
 @pytest.fixture
@@ -233,14 +243,32 @@ class TestOpening:
             SqliteStore(tmp_path / "x.db").open()
         assert list(tmp_path.iterdir()) == []
 
-    def test_it_remembers_that_it_is_incomplete(self, store: SqliteStore) -> None:
-        assert not store.incomplete
-        store.incomplete = True
-        store.close()
-        store.open()
-        assert store.incomplete
-        store.incomplete = False
-        assert not store.incomplete
+    def test_it_remembers_since_when_it_lacks_something(self, store: SqliteStore) -> None:
+        assert store.lacks_since is None
+        for since, minute in ((0.0, 0.0), (-60.0, 0.0), (6e9 + 59.0, 6e9)):
+            store.lacks_since = since
+            store.close()
+            store.open()
+            assert store.lacks_since == minute
+        store.lacks_since = None
+        assert store.lacks_since is None
+
+    def test_it_tells_its_newest_exchanges(
+        self, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert store.newest() == (0, 0.0)
+        begin = BEGIN.timestamp()
+        assert store.before(begin, 0) == 0
+        store.write([begun()])
+        for number in (1, 2, 3):
+            store.write([asked(number, at=10.0 * number)])
+        assert store.newest() == (3, begin + 30.0)
+        assert store.before(begin + 15.0, 3) == 1
+        assert store.before(begin + 15.0, 2) == 1
+        assert store.before(begin + 40.0, 3) == 3
+        assert store.before(begin, 3) == 0
+        monkeypatch.setattr(sqlite_store, "RECENT", 2)
+        assert store.before(begin, 3) == 1
 
     def test_it_notices_that_its_file_is_gone(self, store: SqliteStore) -> None:
         assert not store.replaced

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway_sessions.storage.results import Latency, Result
-from gateway_sessions.storage.row_values import columns, rfc3339, values
+from gateway_sessions.storage.row_values import columns, rfc3339, unix_time, values
 
 
 class Call(Result, frozen=True, kw_only=True):
@@ -31,3 +31,7 @@ def test_flags_and_times_are_read_as_such() -> None:
 def test_times_are_those_of_events() -> None:
     assert rfc3339("2026-01-31 10:30:00.123456") == "2026-01-31T10:30:00.123456Z"
     assert rfc3339(None) is None
+
+
+def test_times_are_also_told_in_unix_seconds() -> None:
+    assert unix_time("2026-01-31 10:30:00.125000") == 1769855400.125
