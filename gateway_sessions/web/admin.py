@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -184,13 +184,29 @@ def _guarded(
             raise TypeError(f"only plain routes can be served among our own endpoints: {route!r}")
         handler = guard.protect(route.handler)
         guarded.append(web.RouteDef(route.method, prefix + route.path, handler, route.kwargs))
-    other = guard.protect(_method_not_allowed)
-    paths = dict.fromkeys(route.path for route in guarded if route.method != "*")
-    return guarded + [web.RouteDef("*", path, other, {}) for path in paths]
+    methods: dict[str, set[str]] = {}
+    for route in guarded:
+        if route.method != "*":
+            known = methods.setdefault(route.path, set())
+            known.add(route.method)
+            if route.method == "GET" and route.kwargs.get("allow_head", True):
+                known.add("HEAD")  # aiohttp answers it itself
+    return guarded + [
+        web.RouteDef("*", path, guard.protect(_method_not_allowed(known)), {})
+        for path, known in methods.items()
+    ]
 
 
-async def _method_not_allowed(request: web.Request) -> web.Response:
-    return _json(b'{"error":"This endpoint does not know that method."}', 405)
+def _method_not_allowed(known: set[str]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    allowed = ", ".join(sorted(known))
+
+    async def refuse(request: web.Request) -> web.Response:
+        del request
+        answer = _json(b'{"error":"This endpoint does not know that method."}', 405)
+        answer.headers["Allow"] = allowed
+        return answer
+
+    return refuse
 
 
 def _has_token(request: web.Request, token: bytes | None) -> bool:

@@ -221,6 +221,13 @@ async def test_our_own_paths_are_never_forwarded(path: str, method: str) -> None
         assert up.requests == []
 
 
+async def test_a_method_that_a_path_does_not_know_is_told_those_that_it_does() -> None:
+    async with serving(AdminGuard(None)) as client:
+        found = await client.request("PURGE", "/health")
+    assert found.status == 405
+    assert found.headers["Allow"] == "GET, HEAD"
+
+
 async def test_other_paths_are_forwarded() -> None:
     async with upstream(answers(response())) as up:
         async with gateway(up.url, admin=routes(AdminGuard(None))) as gw:
