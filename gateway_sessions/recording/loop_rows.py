@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -11,51 +13,85 @@ from gateway_sessions.analysis.moments import rfc3339
 from gateway_sessions.events import LoopRecorded
 
 Row = tuple[Any, ...]
+T_ = TypeVar("T_")
 
 _json = msgspec.json.Encoder().encode
 _read = msgspec.json.Decoder(LoopRecord).decode
+
+
+class _TurnId(msgspec.Struct, frozen=True):
+    turn_index: int
+
+
+class _Turn(msgspec.Struct, frozen=True):
+    turn_id: _TurnId
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """What an event tells of, without what it says: read at a fraction of the cost."""
+
+    loop_id: str
+    turns: tuple[_Turn, ...] = ()
+    compaction_block: str | None = None
+
+    def is_in(self, other: _Told) -> bool:
+        """Tell whether a newer event says all of it anew."""
+        return {turn.turn_id for turn in self.turns} <= {turn.turn_id for turn in other.turns} and (
+            self.compaction_block is None or other.compaction_block is not None
+        )
+
+
+_read_told = msgspec.json.Decoder(_Told).decode
 
 
 class Loops:
     """The newest of what a batch says of each loop and each turn."""
 
     def __init__(self) -> None:
-        self._loops: dict[str, tuple[LoopRecord, str]] = {}
-        self._turns: dict[tuple[str, int], tuple[Turn, str, str]] = {}
+        self._events: dict[str, list[tuple[LoopRecorded, _Told, str]]] = {}
 
     def take(self, event: LoopRecorded, at: str) -> None:
         """Take in an event, whose time is ``at`` as the tables have it.
 
         Raises `ValueError` where it holds no loop.
         """
-        loop = _loop(event)
-        key = loop.loop_id
-        for turn in loop.turns:
-            place = key, turn.turn_id.turn_index
-            if place not in self._turns or at >= self._turns[place][2]:
-                self._turns[place] = turn, loop.session_id, at
-        if key in self._loops:
-            other, then = self._loops[key]
-            newer, older = (loop, other) if at >= then else (other, loop)
-            block = newer.compaction_block or older.compaction_block  # told once
-            loop, at = msgspec.structs.replace(newer, compaction_block=block), max(at, then)
-        self._loops[key] = loop, at
+        told = _decoded(_read_told, event)
+        events = self._events.setdefault(told.loop_id, [])
+        if events:
+            # A loop is mostly told of twice, when it begins and when it ends.
+            _, before, then = events[-1]
+            if at >= then and before.is_in(told):
+                events.pop()
+        events.append((event, told, at))
 
-    def rows(self) -> list[Row]:
-        """Return the rows of loops, as `statements.LOOPS` has them."""
-        return [_loop_row(loop, at) for loop, at in self._loops.values()]
+    def rows(self) -> tuple[list[Row], list[Row]]:
+        """Return the rows of loops and of turns, as `statements.LOOPS` and `TURNS` have them.
 
-    def turn_rows(self) -> list[Row]:
-        """Return the rows of turns, as `statements.TURNS` has them."""
-        return [
-            _turn_row(turn, loop_id, session_id, at)
-            for (loop_id, _), (turn, session_id, at) in self._turns.items()
-        ]
+        Raises `ValueError` as `take` does.
+        """
+        loops: list[Row] = []
+        turns: list[Row] = []
+        for events in self._events.values():
+            told = [(_decoded(_read, event), at) for event, _, at in events]
+            told.sort(key=itemgetter(1))  # those of one moment stay in their order
+            loop, at = told[-1]
+            if len(told) > 1:
+                blocks = [older.compaction_block for older, _ in told if older.compaction_block]
+                block = blocks[-1] if blocks else None  # told once
+                loop = msgspec.structs.replace(loop, compaction_block=block)
+            loops.append(_loop_row(loop, at))
+            newest = {
+                turn.turn_id.turn_index: _turn_row(turn, loop, at)
+                for loop, at in told
+                for turn in loop.turns
+            }
+            turns += newest.values()
+        return loops, turns
 
 
-def _loop(event: LoopRecorded) -> LoopRecord:
+def _decoded(decode: Callable[[msgspec.Raw], T_], event: LoopRecorded) -> T_:
     try:
-        return _read(event.loop)
+        return decode(event.loop)
     except msgspec.DecodeError as error:
         raise ValueError(f"not a loop: {error}") from error
 
@@ -89,11 +125,11 @@ def _loop_row(loop: LoopRecord, at: str) -> Row:
     )
 
 
-def _turn_row(turn: Turn, loop_id: str, session_id: str, at: str) -> Row:
+def _turn_row(turn: Turn, loop: LoopRecord, at: str) -> Row:
     return (
-        loop_id,
+        loop.loop_id,
         turn.turn_id.turn_index,
-        session_id,
+        loop.session_id,
         _request_id(turn),
         turn.triggered_by,
         _time(turn.started_at),

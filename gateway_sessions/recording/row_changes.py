@@ -197,8 +197,9 @@ class Changes:
             sessions = dict.fromkeys((stream[0],) for stream in self.streams)
             database.write(statements.WRITE_MEAN_START, list(sessions))
         statements.CHUNKS.write(database, self.chunks)
-        statements.LOOPS.write(database, self.loops.rows())
-        statements.TURNS.write(database, self.loops.turn_rows())
+        loops, turns = self.loops.rows()
+        statements.LOOPS.write(database, loops)
+        statements.TURNS.write(database, turns)
         if self.removed:
             removed = [(*key, at) for key, at in self.removed.items()]
             database.write(statements.DELETE_MESSAGES, removed)
