@@ -133,7 +133,8 @@ def test_nothing_is_kept_when_all_sessions_are_over(
     assert trees._inference._threads == {}
     recorder = trees._recorder
     assert recorder.sessions() == []
-    assert recorder._loops == recorder._changed == {}
+    assert recorder._loops == {}
+    assert recorder._changed == {}
 
 
 LOOPS = ("l1", "l2", "k1")
