@@ -166,6 +166,7 @@ class SqliteWriter:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        self._restoring = None
         self.readers.close()
         self._store.close()
 

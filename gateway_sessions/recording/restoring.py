@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from gateway_sessions.errors import GatewaySessionsError, UnreadableLog
+from gateway_sessions.errors import GatewaySessionsError
 from gateway_sessions.events import SessionEvent
 from gateway_sessions.recording import row_events
+from gateway_sessions.recording.lane import PartlyWritten
 from gateway_sessions.recording.session_appending import SessionAppender
 from gateway_sessions.recording.session_days import LOOK_BACK_DAYS
 from gateway_sessions.recording.session_files import COMPRESSED, PLAIN, SessionFolder, file_stem
@@ -44,8 +45,10 @@ def restore(database: Path, directory: Path, after: int, until: int) -> Iterator
                 try:
                     lost = _lost(connection, directory, days, session_id, (after, until))
                     yield _appended(appender, session_id, lost)
-                except (UnreadableLog, GatewaySessionsError) as error:
+                except GatewaySessionsError as error:
                     logger.warning("%s", error)
+                except PartlyWritten as partly:
+                    raise partly.__cause__ or partly from None
     finally:
         appender.close()
 
@@ -62,9 +65,7 @@ def _lost(
     if session is None:
         return []
     there: dict[str, set[str]] = {}
-    has_file = False
     for path in _files(directory, days, session_id):
-        has_file = True
         for event in read_events(path):
             if not isinstance(event, BadLine):
                 kinds = there.setdefault(event.request_id, set())
@@ -72,7 +73,7 @@ def _lost(
     lost: list[SessionEvent] = []
     for row in connection.execute(row_events.FIND_EXCHANGES, (session_id, *ids)).fetchall():
         exchange, asked, answered = row_events.exchange(row)
-        if not has_file and not lost:
+        if not there and not lost:
             lost.append(row_events.started(session, exchange))
         tools = connection.execute(row_events.FIND_TOOLS, (session_id, exchange.request_id))
         kinds = there.get(exchange.request_id, set())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gateway_sessions.events import SessionEvent
+from gateway_sessions.recording import session_appending
+from gateway_sessions.recording.lane import PartlyWritten
 from gateway_sessions.recording.restoring import restore
 from gateway_sessions.recording.session_lines import BadLine
 from gateway_sessions.recording.session_reading import read_events
@@ -81,6 +84,21 @@ def test_one_file_that_can_not_be_written_is_told(
     assert sum(restore(store.path, folder, 0, 2)) == 4
     assert "sess_a.jsonl: can not be written" in caplog.text
     assert len(told(folder, "sess_b")) == 4
+
+
+def test_a_full_disk_is_told_as_such(
+    store: SqliteStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write([begun(), *exchange(1)])
+
+    def refuse(*_: object) -> None:
+        raise PartlyWritten(0) from OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session_appending, "append_lines", refuse)
+        with pytest.raises(OSError, match="full"):
+            sum(restore(store.path, folder, 0, 1))
+    assert sum(restore(store.path, folder, 0, 1)) == 4
 
 
 def test_arguments_that_were_cut_are_left_out(
