@@ -16,9 +16,16 @@ from gateway_sessions.detection.verdict import SIDE_CALL, Verdict
 from gateway_sessions.exchange import SessionTag
 from gateway_sessions.index.base import Index
 from gateway_sessions.index.memory import MemoryIndex
+from gateway_sessions.index.shared import SharedIndex
+from gateway_sessions.index.store import Store
 from gateway_sessions.random_names import random_name
 from gateway_sessions.redaction import masked_text
-from gateway_sessions.telemetry import ExplicitIdRejected, SessionEnded, Telemetry
+from gateway_sessions.telemetry import (
+    ExplicitIdRejected,
+    IndexFellBack,
+    SessionEnded,
+    Telemetry,
+)
 
 
 def random_session_id() -> str:
@@ -58,11 +65,23 @@ class Tracked(msgspec.Struct, frozen=True, gc=False):
 class Shared(Protocol):
     """What holds sessions together that several processes follow."""
 
+    async def open(self) -> None:
+        """Make ready; raises `StartError`."""
+
+    async def stop(self) -> None:
+        """Store what is new and release everything; idempotent."""
+
     async def fetch(self, plan: Plan, now: float) -> None:
         """Bring in what others know of a request's session; see `Tracker.fetch`."""
 
+    def remembered(self, tracked: Tracked, now: float) -> None:
+        """Note what a verdict has changed beside its own session."""
+
     def settled(self, tracked: Tracked) -> Awaitable[None] | None:
         """Return what an exchange's end waits for; see `Tracker.settled`."""
+
+    def problems(self) -> list[str]:
+        """Return one sentence for what does not work at present."""
 
 
 class Tracker:
@@ -75,17 +94,36 @@ class Tracker:
         telemetry: Telemetry,
         *,
         index: Index | None = None,
+        store: Store | None = None,
+        backend: str = "",
         mint: Callable[[], str] = random_session_id,
         explain: bool = False,
     ) -> None:
-        """Follow sessions in an index (by default, one in memory)."""
-        self.index: Index = index or MemoryIndex(
-            settings.max_sessions, settings.session_ttl_seconds, self._ended
-        )
-        self.shared: Shared | None = None
-        """Where sessions are shared with other processes; None where all is in memory."""
+        """Follow sessions in an index, by default one in memory.
+
+        With a ``store``, of a kind named ``backend``, its sessions are shared with all who use
+        the same store.
+        """
         self._telemetry = telemetry
         self._detector = Detector(settings, secret, mint, explain=explain, rejected=self._rejected)
+        self._backend = backend
+        self.shared: Shared | None = None
+        """Where sessions are shared with other processes; None where all is in memory."""
+        sizes = settings.max_sessions, settings.session_ttl_seconds
+        self.index: Index = index or MemoryIndex(*sizes, self._ended)
+        if store is not None:
+            shared = SharedIndex(store, self._detector, *sizes, self._ended, self._fell_back)
+            self.index = self.shared = shared
+
+    async def open(self) -> None:
+        """Make ready what is shared; raises `StartError` where that can never work."""
+        if self.shared is not None:
+            await self.shared.open()
+
+    async def close(self) -> None:
+        """Store what is new and release what is shared; idempotent."""
+        if self.shared is not None:
+            await self.shared.stop()
 
     def begin(self, conversation: Conversation, sender: Sender, now: float) -> Tracked:
         """Put a request that arrives now into a session.
@@ -100,6 +138,8 @@ class Tracker:
     def remember(self, tracked: Tracked, now: float) -> None:
         """Do what the verdict need not wait for; call it soon after `place`."""
         self._detector.remember(tracked.plan, tracked.verdict, now)
+        if self.shared is not None:
+            self.shared.remembered(tracked, now)
 
     def plan(self, conversation: Conversation, sender: Sender) -> Plan:
         """Read a request; safe on any thread.
@@ -159,6 +199,9 @@ class Tracker:
 
     def _ended(self, session: Session, reason: str) -> None:
         self._telemetry.emit(SessionEnded(session.id, reason, session.messages))
+
+    def _fell_back(self) -> None:
+        self._telemetry.emit(IndexFellBack(self._backend))
 
     def _rejected(self, name: str) -> None:
         self._telemetry.emit(ExplicitIdRejected(name))

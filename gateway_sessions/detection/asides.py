@@ -43,3 +43,17 @@ class Asides:
     def known(self, scope: int, agent: int) -> bool:
         """Whether some instructions have come with side calls and with nothing else."""
         return self._alone.get(scope ^ agent, False)
+
+    def of(self, scope: int, agent: int) -> bool | None:
+        """Return what is known of some instructions.
+
+        True where they have come with side calls alone, False where a conversation went on
+        under them as well, None where nothing is known.
+        """
+        return self._alone.get(scope ^ agent)
+
+    def put(self, scope: int, agent: int, *, alone: bool) -> None:
+        """Learn from others what instructions serve for; those that serve for more stay so."""
+        self.asked(scope, agent)
+        if not alone:
+            self.went_on(scope, agent)

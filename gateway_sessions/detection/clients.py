@@ -21,15 +21,32 @@ class RecentSessions:
 
     def began(self, session: Session) -> None:
         """Note a new session of the client that it names."""
-        client = session.scope ^ session.client
+        begun = self._of(session.scope ^ session.client)
+        if len(begun) == SESSIONS_KEPT:
+            del begun[0]
+        begun.append(session)
+
+    def put(self, session: Session, client: int) -> None:
+        """Note a session that a client began at some time."""
+        begun = self._of(session.scope ^ client)
+        begun[:] = [other for other in begun if other.id != session.id]
+        begun.append(session)
+        begun.sort(key=_started)
+        del begun[:-SESSIONS_KEPT]
+
+    def forget(self, session: Session, client: int) -> None:
+        """Forget that a client began a session."""
+        begun = self._begun.get(session.scope ^ client)
+        if begun is not None:
+            begun[:] = [other for other in begun if other.id != session.id]
+
+    def _of(self, client: int) -> list[Session]:
         begun = self._begun.get(client)
         if begun is None:
             if len(self._begun) == self._kept:
                 del self._begun[next(iter(self._begun))]
             begun = self._begun[client] = []
-        elif len(begun) == SESSIONS_KEPT:
-            del begun[0]
-        begun.append(session)
+        return begun
 
     def of(self, scope: int, client: int) -> list[Session]:
         """Return the sessions that a client began last, the newest at the end.
@@ -41,3 +58,7 @@ class RecentSessions:
         """
         begun = self._begun.get(scope ^ client, ())
         return [session for session in begun if session.client == client]
+
+
+def _started(session: Session) -> float:
+    return session.started

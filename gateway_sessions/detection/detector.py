@@ -21,14 +21,13 @@ from gateway_sessions.conversation import (
     ToolCall,
     ToolResult,
 )
-from gateway_sessions.detection.asides import Asides
 from gateway_sessions.detection.ask import Ask
 from gateway_sessions.detection.canonical import fold_text
-from gateway_sessions.detection.clients import RecentSessions
-from gateway_sessions.detection.echo import CALL, SUMMARY, EchoIndex, kept_text
+from gateway_sessions.detection.echo import CALL, SUMMARY, kept_text
 from gateway_sessions.detection.echo_rules import is_summarising, summary_in
 from gateway_sessions.detection.facts import facts_of
-from gateway_sessions.detection.histories import Histories, turn_of
+from gateway_sessions.detection.histories import turn_of
+from gateway_sessions.detection.memories import Memories
 from gateway_sessions.detection.phrases import ResetPhrases
 from gateway_sessions.detection.plan import (
     Plan,
@@ -44,7 +43,6 @@ from gateway_sessions.detection.session import Session
 from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.detection.signals import SignalReader
 from gateway_sessions.detection.straight import straight
-from gateway_sessions.detection.turns import RecentTurns
 from gateway_sessions.detection.verdict import (
     ANCHOR,
     CONTINUE,
@@ -146,11 +144,13 @@ class Detector:
         self._walker = Walker(2 * settings.max_sessions)
         self._signals = SignalReader(settings.explicit.headers)
         self._phrases = ResetPhrases(settings.reset_phrases)
-        self._echo = EchoIndex()
-        self._turns = RecentTurns()
-        self._histories = Histories()
-        self._recent = RecentSessions()
-        self._asides = Asides()
+        self.memories = memories = Memories()
+        """What is remembered beside the sessions."""
+        self._echo = memories.echo
+        self._turns = memories.turns
+        self._histories = memories.histories
+        self._recent = memories.recent
+        self._asides = memories.asides
 
     def plan(self, conversation: Conversation, sender: Sender) -> Plan:
         """Read a request.
@@ -181,7 +181,7 @@ class Detector:
         """Put a request into a session; return the verdict and the keys to commit."""
         verdict = self._straight(plan, view, now)
         if verdict is None:
-            ask = self._ask(plan, view, now)
+            ask = self.ask(plan, view, now)
             verdict = self._climb(ask)
             if ask.claimed is not None:
                 ask.claimed.taken += 1
@@ -189,10 +189,11 @@ class Detector:
 
     def find(self, plan: Plan, view: View, now: float) -> Verdict | None:
         """Say where a request belongs, if in a known session, and change nothing."""
-        verdict = self._straight(plan, view, now) or self._climb(self._ask(plan, view, now))
+        verdict = self._straight(plan, view, now) or self._climb(self.ask(plan, view, now))
         return None if verdict.new else verdict
 
-    def _ask(self, plan: Plan, view: View, now: float) -> Ask:
+    def ask(self, plan: Plan, view: View, now: float) -> Ask:
+        """Return a request as the rules see it."""
         return Ask(
             plan,
             view,

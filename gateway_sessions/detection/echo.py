@@ -14,7 +14,7 @@ history is a session of its own.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
 import msgspec
@@ -143,6 +143,28 @@ class EchoIndex:
         for call in self._calls.pop(session.id, ()):
             self._drop(self._numbers.get((session.id, call)))
 
+    def of(self, session: Session) -> list[Text]:
+        """Return the texts of a session, its summary last."""
+        names = (*self._calls.get(session.id, ()), SUMMARY)
+        numbers = [self._numbers.get((session.id, name)) for name in names]
+        return [text for n in numbers if n is not None and (text := self._texts.get(n))]
+
+    def put(self, session: Session, texts: Iterable[Text]) -> None:
+        """Let these be the texts of a session."""
+        self.forget(session)
+        for text in texts:
+            self.note(text)
+
+    def forget(self, session: Session) -> None:
+        """Forget the texts of a session."""
+        self.settled(session)
+        self._drop(self._numbers.get((session.id, SUMMARY)))
+
+    def owners(self, marks: Iterable[int]) -> set[str]:
+        """Return the sessions with a text that is found by any of some fingerprints."""
+        texts = {number for mark in marks for number in self._marked.get(mark, ())}
+        return {text.session.id for n in texts if (text := self._texts.get(n)) is not None}
+
     def holds(self, scope: int, kind: str) -> bool:
         """Whether there are texts of a scope of a kind."""
         texts = self._scopes.get(scope)
@@ -158,9 +180,7 @@ class EchoIndex:
         """
         folded = folded[:LONGEST_QUERY]
         starts = _starts(folded, PER_QUERY)
-        # A passage that comes again and again is one passage.
-        passages = dict.fromkeys([folded[start : start + SHINGLE] for start in starts])
-        marks = {_mark(text, scope) for text in (*passages, folded, *lines)}
+        marks = _marks_asked(scope, folded, lines, starts)
         marked = self._marked
         hits = Counter(chain.from_iterable([marked[mark] for mark in marks if mark in marked]))
         quotes = []
@@ -218,6 +238,20 @@ def _mark(passage: bytes, seed: int) -> int:
     return xxh3_64_intdigest(passage, seed)
 
 
+def _marks_asked(
+    scope: int, folded: bytes, lines: Sequence[bytes], starts: Sequence[int]
+) -> set[int]:
+    # A passage that comes again and again is one passage.
+    passages = dict.fromkeys([folded[start : start + SHINGLE] for start in starts])
+    return {_mark(text, scope) for text in (*passages, folded, *lines)}
+
+
+def marks_asked(scope: int, folded: bytes, lines: Sequence[bytes] = ()) -> set[int]:
+    """Return the fingerprints by which `EchoIndex.quoted` looks for texts."""
+    folded = folded[:LONGEST_QUERY]
+    return _marks_asked(scope, folded, lines, _starts(folded, PER_QUERY))
+
+
 def _quote(text: Text, folded: bytes, starts: list[int]) -> Quote:
     if text.folded in folded:
         return Quote(text, True, len(text.folded) / len(folded))
@@ -241,7 +275,8 @@ def _starts(folded: bytes, most: int) -> list[int]:
 def fingerprints(folded: bytes, seed: int, per_end: int = PER_END) -> tuple[int, ...]:
     """Return the fingerprints of a canonical text: some at its start and some at its end.
 
-    A text without any (a short one, as a rule) has one: that of the whole text.
+    They come in the order in which they stand in it.  A text without any (a short one, as a
+    rule) has one: that of the whole text.
     """
     classes = folded.translate(_CLASSES)
     end = max(0, len(folded) - SHINGLE + 2)
@@ -258,7 +293,7 @@ def fingerprints(folded: bytes, seed: int, per_end: int = PER_END) -> tuple[int,
         end = place + 1
     if not starts:
         return (_mark(folded, seed),)
-    return tuple(_mark(folded[start : start + SHINGLE], seed) for start in starts)
+    return tuple(_mark(folded[start : start + SHINGLE], seed) for start in sorted(starts))
 
 
 def kept_text(session: Session, kind: str, folded: bytes, at: float, call: str = "") -> Text:

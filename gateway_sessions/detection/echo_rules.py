@@ -10,9 +10,9 @@ from gateway_sessions.conversation import ASSISTANT, USER, Message, Text, ToolRe
 from gateway_sessions.detection import verdict as v
 from gateway_sessions.detection.ask import Ask
 from gateway_sessions.detection.canonical import fold_text
-from gateway_sessions.detection.echo import CALL, LONGEST_QUERY, SUMMARY, Quote
+from gateway_sessions.detection.echo import CALL, LONGEST_QUERY, SUMMARY, Quote, marks_asked
 from gateway_sessions.detection.phrases import ends
-from gateway_sessions.detection.plan import last_key
+from gateway_sessions.detection.plan import Plan, last_key
 from gateway_sessions.detection.session import Session
 from gateway_sessions.detection.turns import Turn, line_mark
 from gateway_sessions.detection.verdict import Verdict
@@ -101,16 +101,44 @@ def tasks_given(ask: Ask) -> list[Quote]:
     prompt = plan.walk.prompt()
     if not prompt or any(type(part) is ToolResult for part in prompt[-1].parts):
         return []
-    texts = plan.walk.prompt_texts()
     tasks = [
         quote
-        for text in {"\n".join(texts), texts[-1] if texts else ""}
+        for text in _told(plan)
         for quote in ask.echo.quoted(plan.scope.seed, *_start(text))
         if _is_task(quote) and not _is_own(ask, quote)
     ]
     if not tasks:
         ask.note = "no pending tool call holds this text"
     return tasks
+
+
+def _told(plan: Plan) -> set[str]:
+    """Return the texts that may be a task: all of the newest message, and its last part."""
+    texts = plan.walk.prompt_texts()
+    return {"\n".join(texts), texts[-1] if texts else ""}
+
+
+def task_marks(plan: Plan) -> set[int]:
+    """Return the fingerprints by which `tasks_given` finds a task, whoever goes on."""
+    prompt = plan.walk.prompt()
+    if not prompt or any(type(part) is ToolResult for part in prompt[-1].parts):
+        return set()
+    scope = plan.scope.seed
+    return {mark for text in _told(plan) for mark in marks_asked(scope, *_start(text))}
+
+
+def summary_marks(plan: Plan) -> set[int]:
+    """Return the fingerprints by which `compaction` finds a summary."""
+    scope = plan.scope.seed
+    return {mark for opening in _openings(plan) for mark in marks_asked(scope, *opening)}
+
+
+def turn_marks(plan: Plan) -> set[int]:
+    """Return the beginnings of lines by which `side_call` finds a turn."""
+    said = plan.walk.newest
+    if not _may_be_aside(plan, said):
+        return set()
+    return _Aside(said, plan.scope.seed).marks
 
 
 def _is_task(quote: Quote) -> bool:
@@ -138,7 +166,7 @@ def compaction(ask: Ask) -> Verdict | None:
     """Recognise a history that begins with the summary of an earlier one."""
     if not ask.echo.holds(ask.plan.scope.seed, SUMMARY):
         return None
-    for opening in _openings(ask):
+    for opening in _openings(ask.plan):
         for quote in ask.echo.quoted(ask.plan.scope.seed, *opening):
             if _is_summary(ask, quote):
                 reason = "it opens with the summary that this session was asked for"
@@ -175,12 +203,12 @@ def summary_in(reply: str) -> str:
     return marked if len(marked) > MARKED_SHARE * len(reply) else reply
 
 
-def _openings(ask: Ask) -> list[tuple[bytes, list[bytes]]]:
+def _openings(plan: Plan) -> list[tuple[bytes, list[bytes]]]:
     """Return the user side's first message, and its first part: canonical text and lines.
 
     Some dialects join the message with the one that follows.
     """
-    for message in ask.plan.walk.opening():
+    for message in plan.walk.opening():
         texts = [part.text for part in message.parts if type(part) is Text]
         if message.role == USER and texts:
             wholes = ["\n".join(texts), texts[0]] if len(texts) > 1 else texts
@@ -192,7 +220,7 @@ def side_call(ask: Ask) -> Verdict | None:
     """Recognise a single request, without tools, that is about another session's newest turn."""
     plan = ask.plan
     said = plan.walk.newest
-    if plan.conversation.tools or ASSISTANT in [message.role for message in said]:
+    if not _may_be_aside(plan, said):
         return None
     scope = plan.scope.seed
     best = _quoted_turns(ask, _Aside(said, scope)) if ask.turns.fresh(scope, ask.now) else []
@@ -205,6 +233,10 @@ def side_call(ask: Ask) -> Verdict | None:
     reason = "it is about the newest turn of this session"
     confidence = 0.6 if toss_up else 0.8
     return Verdict(session, v.SIDE_CALL, v.ECHO, confidence, reason, ambiguous=toss_up)
+
+
+def _may_be_aside(plan: Plan, said: list[Message]) -> bool:
+    return not plan.conversation.tools and ASSISTANT not in [message.role for message in said]
 
 
 def _quoted_turns(ask: Ask, aside: _Aside) -> list[tuple[int, Session]]:

@@ -85,6 +85,13 @@ def fuzzy(ask: Ask) -> Verdict | None:
     return Verdict(session, _relation(ask, history, shift), v.FUZZY, 0.75, reason)
 
 
+def reply_marks(plan: Plan) -> set[int]:
+    """Return the marks of the replies by which `fuzzy` finds sessions."""
+    newest = plan.walk.reply
+    told = _Said(plan, newest).told if newest is not None else []
+    return {mark_of(reply, plan.scope.seed) for reply in told[::2]}
+
+
 class _Said:
     """The history of a request up to its newest reply, newest first."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from xxhash import xxh3_64_intdigest
@@ -95,6 +95,34 @@ class Histories:
 
         Turns that the client went back behind are forgotten.
         """
+        scope, history = self._used(session)
+        turns = history.turns
+        if turns and turns[-1].reply.key != before:
+            self._go_back(scope, history, before)
+        self._append(scope, history, turn)
+        self._shrink(scope)
+
+    def put(self, session: Session, turns: Sequence[Turn]) -> None:
+        """Let these be the newest turns of a session, oldest first."""
+        self.forget(session)
+        if not turns:
+            return
+        scope, history = self._used(session)
+        for turn in turns:
+            self._append(scope, history, turn)
+        self._shrink(scope)
+
+    def forget(self, session: Session) -> None:
+        """Forget the turns of a session."""
+        if session.id in self._all:
+            self._drop(session.id)
+
+    def owners(self, marks: Iterable[int]) -> set[str]:
+        """Return the sessions that gave a reply with any of some marks."""
+        return {name for mark in marks for name in self._by_reply.get(mark, ())}
+
+    def _used(self, session: Session) -> tuple[_Scope, History]:
+        """Return what is known of a session, from now on the one that was used last."""
         scope = self._scopes.get(session.scope)
         if scope is None:
             scope = self._scopes[session.scope] = _Scope()
@@ -107,14 +135,16 @@ class Histories:
             self._all.move_to_end(session.id)
             scope.histories.move_to_end(session.id)
             history.session = session
-        turns = history.turns
-        if turns and turns[-1].reply.key != before:
-            self._go_back(scope, history, before)
-        if len(turns) == TURNS_KEPT:
+        return scope, history
+
+    def _append(self, scope: _Scope, history: History, turn: Turn) -> None:
+        if len(history.turns) == TURNS_KEPT:
             self._forget_turn(scope, history, 0)
-        turns.append(turn)
+        history.turns.append(turn)
         self._grow(scope, turn.size())
-        self._index(turn.mark, session.id)
+        self._index(turn.mark, history.session.id)
+
+    def _shrink(self, scope: _Scope) -> None:
         while scope.size > self._share:
             self._drop(next(iter(scope.histories)))
         while self._size > self._most:

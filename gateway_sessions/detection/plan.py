@@ -74,9 +74,9 @@ def call_key(scope: Scope, call_id: str) -> int:
     return text_key(call_id, scope.seed ^ _CALL)
 
 
-def explicit_key(scope: Scope, explicit: Explicit) -> int:
-    """Return the key of a client's own session id."""
-    return text_key(f"{explicit.kind}\0{explicit.value}", scope.seed ^ _EXPLICIT)
+def explicit_key(scope: Scope, explicit: Explicit, value: str = "") -> int:
+    """Return the key of a client's own session id, or of another id of the same kind."""
+    return text_key(f"{explicit.kind}\0{value or explicit.value}", scope.seed ^ _EXPLICIT)
 
 
 def repeat_key(scope: Scope, headers: Mapping[str, str]) -> int:

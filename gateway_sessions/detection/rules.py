@@ -89,7 +89,7 @@ def explicit(ask: Ask) -> Verdict | None:
 
 def _key_of(ask: Ask, given: Explicit, value: str) -> int:
     """Return the key of another id of the same kind."""
-    return explicit_key(ask.plan.scope, msgspec.structs.replace(given, value=value))
+    return explicit_key(ask.plan.scope, given, value)
 
 
 def _named_relation(ask: Ask, given: Explicit, known: Session) -> str:

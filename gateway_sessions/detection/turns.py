@@ -85,6 +85,29 @@ class RecentTurns:
         turn.reply = text[:LONGEST]
         turn.reply_mark = self._mark(turn, turn.reply)
 
+    def of(self, session: Session) -> Turn | None:
+        """Return the newest turn of a session; None if it is forgotten."""
+        return self._turns.get(session.id)
+
+    def put(self, session: Session, prompt: str, reply: str, at: float) -> None:
+        """Let this be the newest turn of a session."""
+        scope = self._scopes.get(session.scope)
+        newest = next(reversed(scope.values())) if scope else None
+        self.asked(session, prompt, at)
+        if reply:
+            self.answered(session, reply, at)
+        if scope and newest is not None and newest.session.id in scope and newest.at > at:
+            scope.move_to_end(newest.session.id)  # `fresh` goes by the one at the end.
+
+    def forget(self, session: Session) -> None:
+        """Forget the turn of a session."""
+        if session.id in self._turns:
+            self._remove(session.id)
+
+    def owners(self, marks: Iterable[int]) -> set[str]:
+        """Return the sessions whose newest turn opens in one of some ways."""
+        return {turn.session.id for mark in marks for turn in self._marked.get(mark, ())}
+
     def fresh(self, scope: int, now: float) -> bool:
         """Whether a scope has turns that somebody may ask about."""
         turns = self._scopes.get(scope)
@@ -150,10 +173,12 @@ class RecentTurns:
     def _make_room(self, asker: int) -> None:
         payer = self._quota.payer(asker)
         turns = self._turns if payer is None else self._scopes[payer]
-        name, turn = next(iter(turns.items()))
+        self._remove(next(iter(turns)))
+
+    def _remove(self, name: str) -> None:
+        turn = self._turns.pop(name)
         self._unmark(turn, turn.prompt_mark)
         self._unmark(turn, turn.reply_mark)
-        del self._turns[name]
         scope = self._scopes[turn.session.scope]
         del scope[name]
         if not scope:

@@ -38,11 +38,16 @@ class MemoryIndex:
         max_sessions: int,
         ttl_seconds: float,
         ended: Ended = lambda session, reason: None,
+        left: Callable[[Session], None] = lambda session: None,
     ) -> None:
-        """Keep up to ``max_sessions`` sessions, live for ``ttl_seconds`` after their last use."""
+        """Keep up to ``max_sessions`` sessions, live for ``ttl_seconds`` after their last use.
+
+        ``left`` is told of every session that is no longer found, whether it had ended or not.
+        """
         self._max_sessions = max_sessions
         self._ttl = ttl_seconds
         self._ended = ended
+        self._left = left
         self._live: OrderedDict[str, int] = OrderedDict()
         self._ghosts: OrderedDict[str, int] = OrderedDict()
         self._slots: list[Session | None] = []
@@ -97,6 +102,17 @@ class MemoryIndex:
         # Where all that were looked at are in use, looking again at once would find them again.
         return closed > 0 and now >= self._due
 
+    def forget(self, session: Session) -> None:
+        """Find a session no longer, and tell nobody."""
+        slot = self._live.get(session.id)
+        if slot is not None:
+            self._leave(slot)
+        else:
+            slot = self._ghosts.pop(session.id, None)
+        if slot is not None:
+            self._slots[slot] = None
+            self._free.append(slot)
+
     def close(self) -> None:
         """Forget everything."""
         self._live.clear()
@@ -130,6 +146,8 @@ class MemoryIndex:
         """Take a slot away from whoever has to give one to a scope."""
         if self._ghosts:
             _, slot = self._ghosts.popitem(last=False)
+            session = self._slots[slot]
+            assert session is not None
         else:
             payer = self._quota.payer(asker)
             slot = next(iter(self._live.values())) if payer is None else self._order.oldest(payer)
@@ -137,6 +155,7 @@ class MemoryIndex:
             self._ended(session, "evicted")
         self._slots[slot] = None
         self._free.append(slot)
+        self._left(session)
 
     def _leave(self, slot: int) -> Session:
         """Take a session out of what is live; return it."""

@@ -37,3 +37,13 @@ def test_no_more_than_allowed() -> None:
     for agent in (1, 2, 2, 3):
         asides.asked(SCOPE, agent)
     assert [asides.known(SCOPE, agent) for agent in (1, 2, 3)] == [False, True, True]
+
+
+def test_what_others_tell_of() -> None:
+    asides = Asides()
+    assert asides.of(SCOPE, 1) is None
+    asides.put(SCOPE, 1, alone=True)
+    assert asides.of(SCOPE, 1) is True
+    asides.put(SCOPE, 1, alone=False)
+    asides.put(SCOPE, 1, alone=True)
+    assert asides.of(SCOPE, 1) is False

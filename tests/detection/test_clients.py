@@ -40,3 +40,15 @@ def test_no_more_clients_than_allowed() -> None:
     for client in (1, 2, 3):
         recent.began(session(client, client=client))
     assert [names(recent, client=client) for client in (1, 2, 3)] == [[], ["sess_2"], ["sess_3"]]
+
+
+def test_what_others_tell_of_takes_its_place_in_time() -> None:
+    recent = RecentSessions()
+    for number in (3, 1, 2, 2):
+        told = session(number)
+        told.started = float(number)
+        recent.put(told, 7)
+    assert names(recent) == ["sess_1", "sess_2", "sess_3"]
+    recent.forget(session(2), 7)
+    recent.forget(session(2), 8)
+    assert names(recent) == ["sess_1", "sess_3"]

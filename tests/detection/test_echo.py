@@ -21,6 +21,7 @@ from gateway_sessions.detection.echo import (
     Text,
     fingerprints,
     kept_text,
+    marks_asked,
 )
 from gateway_sessions.detection.session import Session
 
@@ -268,3 +269,32 @@ class TestFingerprints:
     def test_a_text_without_has_one_for_the_whole(self, text: bytes) -> None:
         assert len(fingerprints(text, SCOPE)) == 1
         assert fingerprints(text, SCOPE) != fingerprints(text + b"b", SCOPE)
+
+
+class TestFromElsewhere:
+    def test_it_takes_the_place_of_what_was_known(self) -> None:
+        echo = index(call(TASK), summary(AROUND))
+        other = call(prose(1, 40), number=1)
+        echo.put(session(), [other])
+        assert echo.of(session()) == [other]
+        assert (found(echo, TASK), found(echo, AROUND)) == ([], [])
+        assert found(echo, prose(1, 40)) == ["sess_1"]
+        assert echo.holds(SCOPE, CALL)
+        assert not echo.holds(SCOPE, SUMMARY)
+
+    def test_the_summary_comes_last(self) -> None:
+        echo = index(summary(AROUND), call(TASK))
+        assert [text.kind for text in echo.of(session())] == [CALL, SUMMARY]
+        echo.forget(session())
+        assert echo.of(session()) == []
+
+    def test_owners_are_those_whose_texts_are_asked_for(self) -> None:
+        echo = index(call(TASK), call(prose(1, 40), "sess_2"))
+        assert echo.owners(marks_asked(SCOPE, AROUND + TASK)) == {"sess_1"}
+        assert echo.owners(marks_asked(ELSEWHERE, TASK)) == set()
+
+    def test_a_whole_quotation_has_the_first_and_the_last_fingerprint(self) -> None:
+        for seed in range(20):
+            text = call(prose(seed, 60))
+            asked = marks_asked(SCOPE, AROUND + text.folded + AROUND)
+            assert {text.marks[0], text.marks[-1]} <= asked

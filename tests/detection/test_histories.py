@@ -184,3 +184,26 @@ class TestTold:
 
     def test_it_means_nothing_in_another_scope(self) -> None:
         assert mark("a text of some letters") != mark("a text of some letters", SEED + 1)
+
+
+class TestFromElsewhere:
+    def test_it_takes_the_place_of_what_was_known(self) -> None:
+        histories = Histories()
+        histories.note(session("a"), turn(1), 0)
+        histories.put(session("a"), [turn(2), turn(3)])
+        assert replies(histories, session("a")) == [2, 3]
+        assert histories.owners([1, 2]) == {"a"}
+        assert histories.owners([1]) == set()
+
+    def test_nothing_is_nothing(self) -> None:
+        histories = Histories()
+        histories.note(session("a"), turn(1), 0)
+        histories.put(session("a"), [])
+        histories.forget(session("a"))
+        assert (replies(histories, session("a")), givers(histories, 1)) == ([], [])
+
+    def test_its_bounds_hold_for_it_as_well(self) -> None:
+        histories = Histories(kept_bytes=8000)
+        for name in "abcdef":
+            histories.put(session(name), [turn(1, "x" * 100)])
+        assert len(givers(histories, 1)) < 3

@@ -225,3 +225,28 @@ class TestBounds:
         turns.asked(talk, "p" * LONGEST + "x", NOW)
         turns.answered(talk, "r" * LONGEST + "x", NOW)
         assert texts(only(turns, "p" * OPENING)) == ("p" * LONGEST, "r" * LONGEST)
+
+
+class TestFromElsewhere:
+    def test_an_older_turn_does_not_make_newer_ones_stale(self) -> None:
+        turns = RecentTurns()
+        turns.asked(session("new"), "hi", NOW)
+        turns.put(session("old"), "more", "Hello!", NOW - FRESH_SECONDS - 1)
+        assert turns.fresh(SCOPE, NOW + 1)
+        assert names(turns) == ["new"]
+
+    def test_it_is_found_by_both_its_texts(self) -> None:
+        turns = RecentTurns()
+        turns.put(session("a"), "hi", "Hello!", NOW)
+        marks = [line_mark(line, SCOPE) for line in ("hi", "Hello!")]
+        assert [turns.owners([mark]) for mark in marks] == [{"a"}, {"a"}]
+        turns.put(session("a"), "more", "", NOW)
+        assert turns.owners(marks) == set()
+
+    def test_what_is_forgotten_is_not_found(self) -> None:
+        turns = RecentTurns()
+        turns.put(session("a"), "hi", "Hello!", NOW)
+        turns.forget(session("a"))
+        turns.forget(session("b"))
+        assert (turns.of(session("a")), names(turns)) == (None, [])
+        assert not turns.fresh(SCOPE, NOW)

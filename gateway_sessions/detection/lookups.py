@@ -1,0 +1,204 @@
+"""What a request asks of a store, step by step: as few keys as will do.
+
+Rules ask an index key by key, and most requests go on where a session waits: two or three keys
+place them.  So a store is asked in steps, one round trip each, and each only where the rules can
+not answer from what the steps before have brought:
+
+=========  =====================================================================================
+`first`    what every request asks: ids that it names, the history up to its newest reply, the
+           request itself.  Of one without a history it is all there is to ask
+`further`  replies and older parts of the history; tasks; calls that tell equal histories apart
+`last`     words: altered histories, summaries, side calls, other sessions of the client
+=========  =====================================================================================
+
+All are pure: they read the plan, and what is known locally.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway_sessions.detection.ask import Ask
+from gateway_sessions.detection.echo_rules import (
+    subagent,
+    summary_marks,
+    task_marks,
+    turn_marks,
+)
+from gateway_sessions.detection.fuzzy import reply_marks
+from gateway_sessions.detection.memories import Memories
+from gateway_sessions.detection.plan import (
+    Plan,
+    anchor_key,
+    call_key,
+    explicit_key,
+    last_key,
+    named_reply,
+    older_states,
+    replies,
+    response_key,
+)
+from gateway_sessions.detection.records import (
+    client_key,
+    echo_key,
+    habit_key,
+    history_key,
+    turn_key,
+)
+from gateway_sessions.detection.rules_of_history import anchor, branch, prefix
+from gateway_sessions.detection.view import View
+from gateway_sessions.detection.walk import runs_backwards
+
+
+class Lookups(msgspec.Struct, frozen=True, gc=False):
+    """Keys to ask for, by kind."""
+
+    states: frozenset[int] = frozenset()
+    """Keys of the index."""
+    texts: frozenset[int] = frozenset()
+    """Fingerprints of pending tool arguments and summaries."""
+    turns: frozenset[int] = frozenset()
+    """Beginnings of newest prompts and replies."""
+    replies: frozenset[int] = frozenset()
+    """Marks of recent replies."""
+    client: int | None = None
+    """The client whose sessions are asked for."""
+    agent: int | None = None
+    """The instructions of which it is asked what they serve for."""
+
+    def keys(self, scope: int) -> list[int]:
+        """Return all as keys of a store."""
+        found = list(self.states)
+        found += map(echo_key, self.texts)
+        found += map(turn_key, self.turns)
+        found += map(history_key, self.replies)
+        if self.client is not None:
+            found.append(client_key(scope, self.client))
+        if self.agent is not None:
+            found.append(habit_key(scope, self.agent))
+        return found
+
+    def owners(self, scope: int, view: View, memories: Memories) -> set[str]:
+        """Return the sessions to which these lead as far as is known here."""
+        found = {session.id for key in self.states for session in view.candidates(scope, key)}
+        found |= memories.echo.owners(self.texts)
+        found |= memories.turns.owners(self.turns)
+        found |= memories.histories.owners(self.replies)
+        if self.client is not None:
+            found |= {session.id for session in memories.recent.of(scope, self.client)}
+        return found
+
+
+def first(plan: Plan) -> Lookups:
+    """Return what a request asks in any case."""
+    scope, walk, given = plan.scope, plan.walk, plan.explicit
+    reply, answer = walk.reply, walk.newest_answer
+    states = {plan.request_state}
+    if plan.repeat_key:
+        states.add(plan.repeat_key)
+    if reply is not None:
+        states.add(reply.state)
+    if answer is not None and answer.call_ids:
+        states.add(call_key(scope, answer.call_ids[0]))
+    named = named_reply(plan.conversation.fields)
+    if named:
+        states.add(response_key(scope, named))
+    if given is not None:
+        ids = (given.value, given.parent, given.previous)
+        states |= {explicit_key(scope, given, each) for each in ids if each}
+    elif answer is None and not named:
+        opening = _opening(plan)
+        states |= opening.states
+        return msgspec.structs.replace(opening, states=frozenset(states), agent=plan.agent)
+    return Lookups(frozenset(states), agent=plan.agent)
+
+
+def further(ask: Ask) -> Lookups | None:
+    """Return what to ask where the history is not known to its end, or not to one alone."""
+    plan = ask.plan
+    reply = plan.walk.reply
+    known = ask.live(reply.state) if reply is not None else []
+    if len(known) > 1:
+        states, tasks = _calls(plan), not _waits(ask)
+    elif plan.explicit is not None or _answered_by_id(ask):
+        return None
+    elif known and ask.at_reply():
+        if _waits(ask):
+            return None
+        states, tasks = frozenset[int](), True
+    elif plan.walk.newest_answer is None:
+        # Without a name `first` has asked for all of it.
+        return _opening(plan) if named_reply(plan.conversation.fields) else None
+    else:
+        states, tasks = _parts(plan), True
+    texts = task_marks(plan) if tasks and plan.explicit is None else ()
+    turns = turn_marks(plan) if texts else ()
+    found = Lookups(states, frozenset(texts), frozenset(turns))
+    return found if states or texts or turns else None
+
+
+def last(ask: Ask) -> Lookups | None:
+    """Return what to ask where nothing that the history consists of is known."""
+    plan = ask.plan
+    if plan.explicit is not None or plan.walk.newest_answer is None or _answered_by_id(ask):
+        return None
+    if any(rule(ask) for rule in (subagent, prefix, anchor, branch)):
+        return None
+    return _words(plan, fuzzy=ask.settings.fuzzy_matching)
+
+
+def _opening(plan: Plan) -> Lookups:
+    """Return all that a request without a history asks: nothing but words tell whose it is."""
+    return msgspec.structs.replace(
+        _words(plan, fuzzy=False),
+        states=_inside(plan),
+        texts=frozenset(task_marks(plan) | summary_marks(plan)),
+    )
+
+
+def _words(plan: Plan, *, fuzzy: bool) -> Lookups:
+    return Lookups(
+        texts=frozenset(summary_marks(plan)),
+        turns=frozenset(turn_marks(plan)),
+        replies=frozenset(reply_marks(plan)) if fuzzy else frozenset(),
+        client=plan.client,
+    )
+
+
+def _waits(ask: Ask) -> bool:
+    """Whether an agent goes on with its own work, which is the end of the question."""
+    reply = ask.plan.walk.reply
+    return reply is not None and any(
+        session.waits_at(reply.state) and session.agent == ask.plan.agent
+        for session in ask.at_reply()
+    )
+
+
+def _answered_by_id(ask: Ask) -> bool:
+    """Whether the reply that a request names is known."""
+    named = named_reply(ask.plan.conversation.fields)
+    return bool(named) and bool(ask.live(response_key(ask.plan.scope, named)))
+
+
+def _calls(plan: Plan) -> frozenset[int]:
+    """Return the key of the newest tool call, which tells sessions with equal histories apart."""
+    newest = next((reply for reply in replies(plan.walk) if reply.call_ids), None)
+    return frozenset((call_key(plan.scope, newest.call_ids[0]),) if newest else ())
+
+
+def _parts(plan: Plan) -> frozenset[int]:
+    """Return the keys of all parts of a history: replies, older states, the newest prompt."""
+    walk, scope = plan.walk, plan.scope
+    found = {anchor_key(scope, reply.before, reply) for reply in replies(walk)}
+    newest, reply = walk.newest_answer, walk.reply
+    if newest is not None:
+        found.add(last_key(scope, newest))
+    found |= {state for state, _ in older_states(walk)}
+    if reply is not None:
+        asked = (run.before for run in runs_backwards(walk.full()) if run.state == reply.state)
+        found |= {run.state for run in asked if run is not None}
+    return frozenset(found) | _calls(plan) | _inside(plan)
+
+
+def _inside(plan: Plan) -> frozenset[int]:
+    return frozenset(plan.walk.states_inside_prompt())

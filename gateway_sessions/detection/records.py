@@ -1,0 +1,294 @@
+"""Everything that is known of one session, as bytes: for stores that outlive a process.
+
+A `Record` holds the session itself, the keys that lead to it, and what the detector remembers
+of its texts.  `exported` takes one out of the memories, `restored` puts one back; between the two
+lie `encode` and `decode`, with the number of the format in the first byte.  What `keys_of` returns
+is all that a store has to know of it.
+
+Whatever detection looks a session up by is a key.  Kinds that have no seed of their own (see
+`gateway_sessions.detection.plan`) are told apart by one of the constants below.
+
+A record has a bound (`MOST_BYTES`).  What is too much is left out, oldest texts first: then the
+session is found by fewer of the rules that go by text, and by all others as before.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from gateway_sessions.detection.canonical import text_key
+from gateway_sessions.detection.echo import CALL, SUMMARY, Text, kept_text
+from gateway_sessions.detection.histories import Told, Turn
+from gateway_sessions.detection.memories import Memories
+from gateway_sessions.detection.session import Session
+
+FORMAT = 1
+"""Of the bytes; others are not read."""
+MOST_BYTES = 64 * 1024
+"""Bytes that a record takes at most."""
+
+KEYS_KEPT = 1536
+"""Index keys kept of a session, those registered last (12 KB): three for each exchange of
+which the states are known."""
+TURN_BYTES = 12 * 1024
+"""Bytes of the newest prompt and reply together."""
+HISTORY_BYTES = 12 * 1024
+"""Bytes of the texts of recent turns."""
+TEXTS_BYTES = 12 * 1024
+"""Bytes of pending tool arguments and the summary."""
+TEXTS_KEPT = 64
+"""Pending tool arguments of one session, the newest."""
+
+_NAME, _ECHO, _TURN, _HISTORY, _CLIENT, _HABIT = 0x17F, 0x27F, 0x37F, 0x47F, 0x57F, 0x67F
+_SPREAD = 0x9E3779B97F4A7C15
+"""Times this (2^64 / golden ratio), each of the constants flips half of a key's bits."""
+_EVERY_BIT = 2**64 - 1
+
+
+class UnreadableRecord(Exception):
+    """The bytes are none of ours, or of a format that this version does not know."""
+
+
+class Quotable(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A pending tool argument, or the summary."""
+
+    call: str
+    """Which argument of which call; empty for the summary."""
+    folded: bytes
+    at: float
+    taken: int
+
+
+class Exchanged(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One of the recent turns."""
+
+    prompt_key: int
+    prompt: bytes | None
+    reply_key: int
+    reply: bytes | None
+    mark: int
+
+
+class Record(msgspec.Struct, array_like=True, gc=False):
+    """All that is known of a session; texts as UTF-8, lone surrogates as they are."""
+
+    session: Session
+    keys: bytes = b""
+    """Index keys, 8 bytes each, those registered last at the end."""
+    marks: bytes = b""
+    """Keys of all other kinds, 8 bytes each."""
+    begun_by: int = 0
+    """Digest of the client that began it; 0 if nobody did."""
+    prompt: bytes = b""
+    """The newest prompt."""
+    reply: bytes = b""
+    """The reply to it."""
+    said_at: float = 0.0
+    """When the newer of the two was said; 0 if there is neither."""
+    turns: tuple[Exchanged, ...] = ()
+    """Recent turns, oldest first."""
+    texts: tuple[Quotable, ...] = ()
+
+
+class _Keys(msgspec.Struct, array_like=True, gc=False):
+    """The beginning of a record."""
+
+    session: msgspec.Raw
+    keys: bytes
+    marks: bytes
+
+
+_encoder = msgspec.msgpack.Encoder()
+_record = msgspec.msgpack.Decoder(Record)
+_keys = msgspec.msgpack.Decoder(_Keys)
+
+
+def name_key(scope: int, session_id: str) -> int:
+    """Return the key of a session's own id."""
+    return _of_kind(text_key(session_id, scope), _NAME)
+
+
+def echo_key(mark: int) -> int:
+    """Return the key of a fingerprint of a text that may be quoted."""
+    return _of_kind(mark, _ECHO)
+
+
+def turn_key(mark: int) -> int:
+    """Return the key of how a newest prompt or reply opens."""
+    return _of_kind(mark, _TURN)
+
+
+def history_key(mark: int) -> int:
+    """Return the key of a reply, as `gateway_sessions.detection.histories` marks it."""
+    return _of_kind(mark, _HISTORY)
+
+
+def client_key(scope: int, client: int) -> int:
+    """Return the key of the sessions that a client began."""
+    return _of_kind(scope ^ client, _CLIENT)
+
+
+def habit_key(scope: int, agent: int) -> int:
+    """Return the key of what some instructions serve for."""
+    return _of_kind(scope ^ agent, _HABIT)
+
+
+def _of_kind(key: int, kind: int) -> int:
+    return key ^ (kind * _SPREAD & _EVERY_BIT) or 1
+
+
+def exported(session: Session, keys: Iterable[int], begun_by: int, memories: Memories) -> Record:
+    """Return all that is known of a session.
+
+    Args:
+        session: as it is now.
+        keys: the index keys that lead to it, those registered last at the end.
+        begun_by: the client that began it, 0 if nobody did.
+        memories: what is remembered of its texts.
+    """
+    record = Record(session, packed(list(keys)[-KEYS_KEPT:]), begun_by=begun_by)
+    scope = session.scope
+    marks = [name_key(scope, session.id)]
+    if begun_by:
+        marks.append(client_key(scope, begun_by))
+    turn = memories.turns.of(session)
+    if turn is not None:
+        record.said_at = turn.at
+        record.prompt, record.reply = turn.prompt.encode(*_UTF8), turn.reply.encode(*_UTF8)
+        if len(record.prompt) + len(record.reply) > TURN_BYTES:
+            record.prompt, record.reply = _cut(record.prompt), _cut(record.reply)
+        marks += [turn_key(mark) for _, mark in turn.said() if mark]
+    turns = memories.histories.of(session)
+    record.turns = _exchanged(turns)
+    marks += [history_key(turn.mark) for turn in turns]
+    texts = _bounded(memories.echo.of(session))
+    record.texts = tuple(
+        Quotable("" if text.kind == SUMMARY else text.call, text.folded, text.at, text.taken)
+        for text in texts
+    )
+    # Only quotations from the first byte to the last count, and these have every fingerprint of
+    # a text.  Templates begin alike and forms end alike, so both ends are told.
+    marks += [echo_key(mark) for text in texts for mark in (text.marks[0], text.marks[-1])]
+    record.marks = packed(list(dict.fromkeys(marks)))
+    return record
+
+
+def restored(record: Record, session: Session, memories: Memories) -> None:
+    """Let the memories know of a session what a record holds, and nothing else.
+
+    ``session`` is the object that stands for it, with the values of the record's.
+    """
+    if record.said_at:
+        prompt, reply = record.prompt.decode(*_UTF8), record.reply.decode(*_UTF8)
+        memories.turns.put(session, prompt, reply, record.said_at)
+    else:
+        memories.turns.forget(session)
+    memories.histories.put(session, [_turn(turn) for turn in record.turns])
+    memories.echo.put(session, [_text(session, text) for text in record.texts])
+    if record.begun_by:
+        memories.recent.put(session, record.begun_by)
+
+
+def forgotten(session: Session, begun_by: int, memories: Memories) -> None:
+    """Let the memories know nothing of a session any more."""
+    memories.turns.forget(session)
+    memories.histories.forget(session)
+    memories.echo.forget(session)
+    memories.recent.forget(session, begun_by)
+
+
+def encode(record: Record) -> bytes:
+    """Return the bytes of a record."""
+    return bytes((FORMAT,)) + _encoder.encode(record)
+
+
+def decode(state: bytes) -> Record:
+    """Return the record that some bytes are; raises `UnreadableRecord`."""
+    try:
+        return _record.decode(_body(state))
+    except msgspec.MsgspecError as error:
+        raise UnreadableRecord(str(error)) from None
+
+
+def keys_of(state: bytes) -> Sequence[int]:
+    """Return the keys that lead to the session of a record; raises `UnreadableRecord`."""
+    try:
+        found = _keys.decode(_body(state))
+    except msgspec.MsgspecError as error:
+        raise UnreadableRecord(str(error)) from None
+    return unpacked(found.keys + found.marks)
+
+
+def unpacked(keys: bytes) -> Sequence[int]:
+    """Return keys that were packed, 8 bytes each."""
+    try:
+        return struct.unpack(f"<{len(keys) // 8}Q", keys)
+    except struct.error as error:
+        raise UnreadableRecord(str(error)) from None
+
+
+def packed(keys: Sequence[int]) -> bytes:
+    """Return keys as bytes, 8 each."""
+    return struct.pack(f"<{len(keys)}Q", *keys)
+
+
+def _body(state: bytes) -> memoryview:
+    if not state or state[0] != FORMAT:
+        raise UnreadableRecord("a record of another format")
+    return memoryview(state)[1:]
+
+
+_UTF8 = ("utf-8", "surrogatepass")
+
+
+def _cut(text: bytes) -> bytes:
+    """Return the start of a text, whole characters only."""
+    return text[: TURN_BYTES // 2].decode("utf-8", "ignore").encode()
+
+
+def _exchanged(turns: Sequence[Turn]) -> tuple[Exchanged, ...]:
+    """Return recent turns, the older ones by their digests alone where texts take too much."""
+    left = HISTORY_BYTES
+    found: list[Exchanged] = []
+    for turn in reversed(turns):
+        sides = [
+            None if told.text is None else told.text.encode(*_UTF8)
+            for told in (turn.prompt, turn.reply)
+        ]
+        left -= sum(map(len, filter(None, sides)))
+        prompt, reply = sides if left >= 0 else (None, None)
+        found.append(Exchanged(turn.prompt.key, prompt, turn.reply.key, reply, turn.mark))
+    return tuple(reversed(found))
+
+
+def _turn(turn: Exchanged) -> Turn:
+    prompt, reply = [
+        None if text is None else text.decode(*_UTF8) for text in (turn.prompt, turn.reply)
+    ]
+    return Turn(Told(turn.prompt_key, prompt), Told(turn.reply_key, reply), turn.mark)
+
+
+def _bounded(texts: list[Text]) -> list[Text]:
+    """Return the texts there is room for, and the beginnings of those that are too long."""
+    texts = texts[-TEXTS_KEPT:]
+    size = sum(len(text.folded) for text in texts)
+    if size <= TEXTS_BYTES:
+        return texts
+    each = TEXTS_BYTES // len(texts)
+    return [_shortened(text, each) if len(text.folded) > each else text for text in texts]
+
+
+def _shortened(text: Text, most: int) -> Text:
+    cut = kept_text(text.session, text.kind, text.folded[:most], text.at, text.call)
+    cut.taken = text.taken
+    return cut
+
+
+def _text(session: Session, text: Quotable) -> Text:
+    kind = CALL if text.call else SUMMARY
+    made = kept_text(session, kind, text.folded, text.at, text.call)
+    made.taken = text.taken
+    return made

@@ -1,0 +1,360 @@
+"""Sessions that outlive the process and are shared with others: a cache in front of a store.
+
+Detection knows nothing of it.  Before a verdict, `SharedIndex.fetch` asks the store for whatever
+the request may look up and lays what is newer into the index and the memories of this process;
+then the rules decide as ever.  Afterwards what has changed is stored, see `Committer`.
+
+What is known here and not led to by the store's keys any more has changed elsewhere: it is
+forgotten, so that nobody is found by what no longer holds.  While the store is away, what is
+known here is all there is, and changes wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from gateway_sessions.detection.detector import Detector
+from gateway_sessions.detection.lookups import Lookups, first, further, last
+from gateway_sessions.detection.plan import Plan
+from gateway_sessions.detection.records import (
+    UnreadableRecord,
+    decode,
+    forgotten,
+    name_key,
+    unpacked,
+)
+from gateway_sessions.detection.session import Session
+from gateway_sessions.detection.verdict import ECHO, SUBAGENT, Verdict
+from gateway_sessions.detection.view import CANDIDATES
+from gateway_sessions.index.committer import Committer
+from gateway_sessions.index.held import HABIT, Held, HeldHabit, HeldSession
+from gateway_sessions.index.memory import MemoryIndex
+from gateway_sessions.index.store import Store, StoredSession, StoreFailed
+
+logger = logging.getLogger(__name__)
+
+SETTLED_SECONDS = 0.05
+"""How long the end of a response waits until others can see the session."""
+HABITS_KEPT = 4096
+"""Instructions of which the version in the store is known; others are asked for again."""
+IDLE_KEPT = 10_000
+"""Ended sessions of which it is still to be found out whether they went on elsewhere."""
+
+Ended = Callable[[Session, str], None]
+
+
+class Placed(Protocol):
+    """A request that was put into a session."""
+
+    @property
+    def plan(self) -> Plan:
+        """The request."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the rules said."""
+
+    @property
+    def session(self) -> Session:
+        """The session."""
+
+
+class SharedIndex:
+    """An index whose sessions are in a store; all methods belong to the event loop's thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        detector: Detector,
+        max_sessions: int,
+        ttl_seconds: float,
+        ended: Ended = lambda session, reason: None,
+        fell_back: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Share the sessions of a detector.
+
+        Args:
+            store: answers within `SETTLED_SECONDS`, or raises `StoreFailed`.
+            detector: whose memories are shared as well.
+            max_sessions: kept in this process.
+            ttl_seconds: idle time after which a session has expired.
+            ended: told of sessions that were used last by this process and have expired.
+            fell_back: told of every look-up that the store did not answer.
+        """
+        self._store = store
+        self._detector = detector
+        self._memories = detector.memories
+        self._ended = ended
+        self._fell_back = fell_back
+        self._now = 0.0
+        """When somebody told the time last."""
+        self._local = MemoryIndex(max_sessions, ttl_seconds, self._ended_here, self._left)
+        self._held: dict[str, HeldSession] = {}
+        self._leaving: dict[str, HeldSession] = {}
+        """Sessions that had to leave this process before what is new of them was stored."""
+        self._habits: OrderedDict[tuple[int, int], HeldHabit] = OrderedDict()
+        self._committer = Committer(store, self._worked, self._failed, self._merged)
+        self._idle: dict[str, HeldSession] = {}
+        self._asking: asyncio.Task[None] | None = None
+        self._open = False
+        self._failure = ""
+
+    async def open(self) -> None:
+        """Open the store; one that does not answer is tried again with the first look-up.
+
+        Raises:
+            StartError: it can never be used as it is.
+        """
+        try:
+            await self._opened()
+        except StoreFailed as error:
+            self._failed(error)
+
+    async def stop(self) -> None:
+        """Store what is new and close the store; idempotent."""
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
+        await self._committer.close()
+        await self._store.close()
+        self._open = False
+
+    async def flush(self) -> None:
+        """Return when everything that was changed before the call is stored, or has failed."""
+        await self._committer.flush()
+
+    def problems(self) -> list[str]:
+        """Return one sentence if the store can not be used at present, for ``/readyz``."""
+        if not self._failure:
+            return []
+        return [f"sessions are not shared at present: {self._failure}"]
+
+    # What detection asks and tells.
+
+    def candidates(self, scope: int, key: int) -> Sequence[Session]:
+        """Return the sessions of a scope that registered a key, as far as is known here."""
+        return self._local.candidates(scope, key)
+
+    def commit(
+        self, session: Session, keys: Sequence[int], now: float, outdated: Sequence[int] = ()
+    ) -> None:
+        """Keep a session that was just used, and store it soon."""
+        held = self._held.get(session.id)
+        if held is None:
+            held = self._held[session.id] = HeldSession(session, self._memories)
+        held.rekey(keys, outdated)
+        self._local.commit(session, keys, now, outdated)
+        self._leaving.pop(session.id, None)
+        if self._leaving:
+            self._left(next(iter(self._leaving.values())).session)
+        self._committer.changed(held)
+
+    def expire(self, now: float) -> bool:
+        """Close what has been idle for too long; see `Index.expire`."""
+        self._now = now
+        more = self._local.expire(now)
+        if self._idle and self._asking is None and not self._failure:
+            self._asking = asyncio.get_running_loop().create_task(self._ask_about_idle())
+        return more
+
+    @property
+    def active(self) -> int:
+        """Sessions that are live, as far as is known here."""
+        return self._local.active
+
+    def close(self) -> None:
+        """Forget what is known here."""
+        self._local.close()
+        self._held.clear()
+
+    # What the tracker asks and tells.
+
+    async def fetch(self, plan: Plan, now: float) -> None:
+        """Bring in what the rules may ask about a request; never raises."""
+        try:
+            await self._opened()
+            await self._bring(plan.scope.seed, first(plan), now)
+            for step in (further, last):
+                lookups = step(self._detector.ask(plan, self._local, now))
+                if lookups is not None:
+                    await self._bring(plan.scope.seed, lookups, now)
+        except StoreFailed as error:
+            self._failed(error)
+            self._fell_back()
+        except Exception:
+            # The request is placed by what is known here.
+            logger.exception("sessions could not be fetched")
+            self._fell_back()
+
+    def remembered(self, tracked: Placed, now: float) -> None:
+        """Note what a verdict has changed beside its own session."""
+        plan, verdict, session = tracked.plan, tracked.verdict, tracked.session
+        if verdict.relation == SUBAGENT and verdict.source == ECHO and session.parent:
+            parent = self._held.get(session.parent)
+            if parent is not None:
+                self._committer.changed(parent)
+        self._learn_habit(plan.scope.seed, plan.agent, now)
+
+    def settled(self, tracked: Placed) -> Awaitable[None] | None:
+        """Return what to wait for until others can see a session; it ends by itself."""
+        held = self._held.get(tracked.session.id)
+        if held is None or not (held.dirty or held.busy) or self._committer.is_waiting:
+            return None
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(SETTLED_SECONDS, _resolve, waiter)
+        waiter.add_done_callback(lambda _: timer.cancel())
+        held.waiting.append(waiter)
+        return waiter
+
+    # Between this process and the store.
+
+    async def _opened(self) -> None:
+        if not self._open:
+            await self._store.open()
+            self._open = True
+
+    async def _bring(self, scope: int, lookups: Lookups, now: float) -> None:
+        """Ask the store, learn what is newer, and forget what no longer holds."""
+        here = lookups.owners(scope, self._local, self._memories)
+        known = {name: held.version for name in here if (held := self._held.get(name))}
+        if lookups.agent is not None:
+            habit = self._habits.get((scope, lookups.agent))
+            if habit is not None:
+                known[habit.id] = habit.version
+        found = await self._store.fetch(scope, lookups.keys(scope), known)
+        self._worked()
+        for each in found if len(found) < 2 else sorted(found, key=_used):
+            if not each.id.startswith(HABIT):
+                self._learn(scope, each, now)
+            elif lookups.agent is not None:
+                self._learn_of_habit(scope, lookups.agent, each)
+        if len(here) > len(found) or here.difference(each.id for each in found):
+            self._forget(here.difference(each.id for each in found), known, len(found))
+
+    def _learn(self, scope: int, found: StoredSession, now: float) -> None:
+        held = self._held.get(found.id)
+        if found.state is None or (held is not None and held.version >= found.version):
+            return
+        try:
+            record = decode(found.state)
+        except UnreadableRecord:
+            return
+        session = record.session
+        if (session.scope, session.id) != (scope, found.id):
+            return
+        if held is None:
+            held = self._held[found.id] = HeldSession(session, self._memories)
+        before = held.keys
+        held.learn(record, found.version, now)
+        if held.dirty:
+            self._committer.changed(held)
+        had = set(unpacked(before))
+        keys = [key for key in unpacked(held.keys) if key not in had]
+        # The time of a use, not of a look, so that nothing expires by it.
+        self._local.commit(held.session, keys, 0.0)
+
+    def _forget(self, names: set[str], known: dict[str, int], found: int) -> None:
+        """Forget sessions that were changed elsewhere, so that keys no longer lead to them."""
+        if found >= CANDIDATES:
+            return  # A key that leads to so many does not name all of them.
+        for name in names:
+            held = self._held.get(name)
+            if (
+                held is not None
+                and held.version
+                and held.version == known.get(name)
+                and not (held.dirty or held.busy or held.session.pending)
+            ):
+                self._local.forget(held.session)
+                forgotten(held.session, held.begun_by, self._memories)
+                del self._held[name]
+
+    def _learn_habit(self, scope: int, agent: int, now: float) -> None:
+        """Store what instructions serve for, if that is news."""
+        habit = self._habits.get((scope, agent))
+        if habit is None:
+            if self._memories.asides.of(scope, agent) is None:
+                return
+            habit = self._habit(scope, agent)
+        if habit.is_news:
+            habit.used = now
+            self._committer.changed(habit)
+
+    def _learn_of_habit(self, scope: int, agent: int, found: StoredSession) -> None:
+        habit = self._habits.get((scope, agent)) or self._habit(scope, agent)
+        if found.id == habit.id and found.state is not None and found.version > habit.version:
+            habit.met(found)
+
+    def _habit(self, scope: int, agent: int) -> HeldHabit:
+        if len(self._habits) >= HABITS_KEPT:
+            self._habits.popitem(last=False)
+        habit = HeldHabit(scope, agent, self._memories.asides)
+        self._habits[scope, agent] = habit
+        return habit
+
+    async def _ask_about_idle(self) -> None:
+        """Announce the end of sessions that nobody has used since elsewhere."""
+        try:
+            while self._idle:
+                held = next(iter(self._idle.values()))
+                name, version = held.id, held.version
+                keys = (name_key(held.scope, name),)
+                found = await self._store.fetch(held.scope, keys, {name: version})
+                del self._idle[name]
+                for each in found:
+                    if each.id == name:
+                        self._learn(held.scope, each, self._now)
+                if held.ours and held.version == version:
+                    self._ended(held.session, "expired")
+        except StoreFailed as error:
+            self._failed(error)
+        finally:
+            self._asking = None
+
+    def _ended_here(self, session: Session, reason: str) -> None:
+        """Note that a session was idle for too long, as far as is known here."""
+        held = self._held.get(session.id)
+        # What has no room here goes on elsewhere, and what others used last is theirs to end.
+        if reason == "expired" and held is not None and held.ours and len(self._idle) < IDLE_KEPT:
+            self._idle[session.id] = held
+
+    def _left(self, session: Session) -> None:
+        """Let a session go that has no room here, as soon as it is stored and not in use."""
+        held = self._held.get(session.id)
+        self._leaving.pop(session.id, None)
+        if held is None:
+            return
+        if held.dirty or held.busy or session.pending:
+            self._leaving[session.id] = held
+        else:
+            del self._held[session.id]
+
+    def _merged(self, held: Held) -> None:
+        """Find a session by the keys that others gave it."""
+        if isinstance(held, HeldSession):
+            self._local.commit(held.session, unpacked(held.keys), 0.0)
+
+    def _worked(self) -> None:
+        if self._failure:
+            logger.info("sessions are shared again")
+            self._failure = ""
+            self._committer.resume()
+
+    def _failed(self, error: StoreFailed) -> None:
+        if not self._failure:
+            logger.warning("sessions are not shared until their store is back: %s", error)
+        self._failure = str(error)
+
+
+def _resolve(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def _used(found: StoredSession) -> float:
+    return found.used
