@@ -45,11 +45,18 @@ class CorruptDatabase(GatewaySessionsError):
     """The file is damaged."""
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(
+    path: Path, *, check_seconds: float = CHECK_SECONDS, page_bytes: int = 4096
+) -> sqlite3.Connection:
     """Return the writing connection to a database, which is made (mode 0600) if it is missing.
 
     It may be used on any thread, by one at a time.  Raises `StartError` where the file can not
     be used, and `CorruptDatabase`.
+
+    Args:
+        path: the file.
+        check_seconds: how long it is looked over.
+        page_bytes: size of the pages of a new file.
     """
     _make(path)
     connection = sqlite3.connect(
@@ -61,7 +68,8 @@ def connect(path: Path) -> sqlite3.Connection:
     )
     try:
         with translated(path):
-            _look_over(path, connection)
+            _look_over(path, connection, check_seconds)
+            connection.execute(f"PRAGMA page_size = {page_bytes:d}")
             _set_up(path, connection)
     except BaseException:
         connection.close()
@@ -215,7 +223,7 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _look_over(path: Path, connection: sqlite3.Connection) -> None:
+def _look_over(path: Path, connection: sqlite3.Connection, check_seconds: float) -> None:
     """Raise `CorruptDatabase` for what can not be read, `ForeignFile` for others' databases."""
     try:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
@@ -234,15 +242,15 @@ def _look_over(path: Path, connection: sqlite3.Connection) -> None:
         raise ForeignFile(f"{path}: this database was made by another program; name another file")
     if versions and versions[0] != versions[1]:
         raise CorruptDatabase(f"{path}: the database is damaged (versions are missing)")
-    complaint = _complaint(connection)
+    complaint = _complaint(connection, check_seconds)
     if complaint is not None:
         raise CorruptDatabase(f"{path}: the database is damaged ({complaint})")
 
 
-def _complaint(connection: sqlite3.Connection) -> str | None:
-    """Return the first fault that SQLite finds within `CHECK_SECONDS`."""
+def _complaint(connection: sqlite3.Connection, check_seconds: float) -> str | None:
+    """Return the first fault that SQLite finds within some seconds."""
     # Not a progress handler: older versions ask it only between one table and the next.
-    enough = threading.Timer(CHECK_SECONDS, connection.interrupt)
+    enough = threading.Timer(check_seconds, connection.interrupt)
     enough.start()
     try:
         (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()

@@ -119,9 +119,8 @@ class TestDamage:
         with pytest.raises(CorruptDatabase, match="versions are missing"):
             connect(path)
 
-    def test_looking_takes_no_longer_than_it_may(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_looking_takes_no_longer_than_it_may(self) -> None:
         """The check of a huge file is interrupted and the file taken as it is."""
-        monkeypatch.setattr(sqlite, "CHECK_SECONDS", 0.0)
 
         class Huge(sqlite3.Connection):
             interrupted = threading.Event()
@@ -136,7 +135,7 @@ class TestDamage:
                 raise error
 
         with closing(Huge(":memory:")) as connection:
-            assert sqlite._complaint(connection) is None
+            assert sqlite._complaint(connection, 0.0) is None
 
     def test_it_is_put_aside_with_its_journal(
         self, path: Path, connection: sqlite3.Connection

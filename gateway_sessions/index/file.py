@@ -1,0 +1,232 @@
+"""Sessions in a file of this machine: they survive restarts, and several processes share them.
+
+The file is an SQLite database in WAL mode.  Calls run on the event loop's thread: each is a few
+statements on pages that are in memory, some tens of microseconds, less than it costs to hand it
+to another thread.  They never wait: where another process is writing at that moment, the call
+sleeps on the event loop and tries again.
+
+What can take longer, writing pages back into the database and removing what has expired, is done
+by `gateway_sessions.index.upkeep` on a thread of its own.
+
+Nothing is synced to the disk by a commit.  What was committed survives the end of the process
+however it ends, since the system has it; when the machine loses its power, the last seconds may be
+lost, and sessions with them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from gateway_sessions.detection.view import CANDIDATES
+from gateway_sessions.errors import StartError
+from gateway_sessions.index.sessions_file import BUCKETS, opened
+from gateway_sessions.index.store import Change, StoredSession, StoreFailed
+from gateway_sessions.index.upkeep import Upkeep
+from gateway_sessions.storage.sqlite import CorruptDatabase, translated
+
+logger = logging.getLogger(__name__)
+
+WAIT_SECONDS = 0.04
+"""How long a call tries again where other processes are writing."""
+PAUSE_SECONDS = 0.0005
+"""Between two tries: a commit of another process takes less."""
+
+_SIGNED = 2**63
+_FIND = """
+SELECT s.n, s.id, s.version, s.used FROM json_each(?1) AS asked CROSS JOIN sessions AS s
+WHERE s.n IN (
+  SELECT k.n FROM keys AS k WHERE k.key = asked.value AND EXISTS (
+    SELECT 1 FROM sessions AS live WHERE live.n = k.n AND live.scope = ?2 AND live.used >= ?3
+  ) ORDER BY k.n DESC LIMIT ?4
+)
+"""
+_READ = "SELECT version, used, state FROM sessions WHERE n = ?"
+_UPDATE = (
+    "UPDATE sessions SET version = ?, used = ?, bucket = ?, state = ?"
+    " WHERE scope = ? AND id = ? AND version = ? RETURNING n"
+)
+_NEWER = "SELECT version, used, state FROM sessions WHERE scope = ? AND id = ?"
+_INSERT = "INSERT INTO sessions (version, used, bucket, state, scope, id) VALUES (?, ?, ?, ?, ?, ?)"
+_ADD = "INSERT OR IGNORE INTO keys (key, n) VALUES (?, ?)"
+_REMOVE = "DELETE FROM keys WHERE key = ? AND n = ?"
+_COUNT = (
+    "INSERT INTO scopes (scope, held) VALUES (?, 1)"
+    " ON CONFLICT (scope) DO UPDATE SET held = held + 1 RETURNING held"
+)
+_OLDEST = "SELECT n, used FROM sessions WHERE scope = ? ORDER BY bucket LIMIT 64"
+
+T_ = TypeVar("T_")
+
+
+class FileStore:
+    """A `Store` in a file."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_sessions: int,
+        ttl_seconds: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Prepare; nothing is opened yet.
+
+        Args:
+            path: the file, made if it is missing.
+            max_sessions: kept of each scope.
+            ttl_seconds: how long a session lives after its last use; for as long again it can
+                be found.
+            clock: unix seconds.
+        """
+        self.place = str(path)
+        """The file, for messages."""
+        self._path = path
+        self._max_sessions = max_sessions
+        self._gone_after = 2 * ttl_seconds
+        self._bucket_seconds = max(ttl_seconds / BUCKETS, 1.0)
+        self._clock = clock
+        self._connection: sqlite3.Connection | None = None
+        self._upkeep: Upkeep | None = None
+
+    async def open(self) -> None:
+        """Open the file, or make it; one that is damaged is put aside.
+
+        Raises:
+            StartError: it can not be used.
+        """
+        if self._connection is None:
+            self._connection = await asyncio.to_thread(opened, self._path, self._clock())
+            self._start_upkeep()
+
+    async def fetch(
+        self, scope: int, keys: Sequence[int], known: Mapping[str, int]
+    ) -> list[StoredSession]:
+        """Return the sessions of a scope to which any of some keys leads; see `Store`."""
+        packed = json.dumps([_signed(key ^ scope) for key in keys])
+        since = self._clock() - self._gone_after
+
+        def found(connection: sqlite3.Connection) -> list[StoredSession]:
+            sessions: dict[str, StoredSession] = {}
+            asked = (packed, _signed(scope), since, CANDIDATES)
+            for number, name, version, used in connection.execute(_FIND, asked).fetchall():
+                if name in sessions:
+                    continue
+                if known.get(name) == version:
+                    sessions[name] = StoredSession(name, version, used, None)
+                elif row := connection.execute(_READ, (number,)).fetchone():
+                    sessions[name] = StoredSession(name, *row)
+            return [*sessions.values()]
+
+        return await self._call(found)
+
+    async def commit(self, scope: int, changes: Sequence[Change]) -> list[StoredSession]:
+        """Store changes; return what others have changed meanwhile; see `Store`."""
+
+        def stored(connection: sqlite3.Connection) -> list[StoredSession]:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                newer = [found for each in changes if (found := self._store(scope, each))]
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            return newer
+
+        return await self._call(stored)
+
+    async def close(self) -> None:
+        """Write everything into the database and close it; idempotent."""
+        upkeep, self._upkeep = self._upkeep, None
+        connection, self._connection = self._connection, None
+        if upkeep is not None:
+            await asyncio.to_thread(upkeep.stop)
+        if connection is not None:
+            connection.close()
+
+    def _start_upkeep(self) -> None:
+        self._upkeep = Upkeep(
+            self._path, gone_after=self._gone_after, bucket_seconds=self._bucket_seconds
+        )
+        self._upkeep.start()
+
+    def _store(self, scope: int, change: Change) -> StoredSession | None:
+        """Store one change, or return what is there instead."""
+        connection = self._connection
+        assert connection is not None
+        signed = _signed(scope)
+        bucket = int(change.used / self._bucket_seconds)
+        new = (change.version + 1, change.used, bucket, change.state, signed, change.id)
+        row = connection.execute(_UPDATE, (*new, change.version)).fetchone()
+        if row is None:
+            there = connection.execute(_NEWER, (signed, change.id)).fetchone()
+            if there is not None:
+                return StoredSession(change.id, *there)
+            number = connection.execute(_INSERT, new).lastrowid
+            if self._make_room(connection, signed) and self._upkeep is not None:
+                self._upkeep.removed()
+        else:
+            (number,) = row
+        if change.outdated:
+            kept = set(change.added)
+            gone = [(_signed(key ^ scope), number) for key in change.outdated if key not in kept]
+            connection.executemany(_REMOVE, gone)
+        if change.added:
+            added = [(_signed(key ^ scope), number) for key in change.added]
+            connection.executemany(_ADD, added)
+        return None
+
+    def _make_room(self, connection: sqlite3.Connection, scope: int) -> bool:
+        """Count one more session of a scope; if these are too many, remove one of the oldest."""
+        (held,) = connection.execute(_COUNT, (scope,)).fetchone()
+        if held <= self._max_sessions:
+            return False
+        oldest = connection.execute(_OLDEST, (scope,)).fetchall()
+        number, _ = min(oldest, key=lambda row: row[1])
+        connection.execute("DELETE FROM sessions WHERE n = ?", (number,))
+        connection.execute("UPDATE scopes SET held = held - 1 WHERE scope = ?", (scope,))
+        return True
+
+    async def _call(self, work: Callable[[sqlite3.Connection], T_]) -> T_:
+        """Run statements; wait for other processes on the event loop, for a while."""
+        until = 0.0
+        while True:
+            connection = self._connection
+            if connection is None:
+                raise StoreFailed(f"{self._path}: it is not open")
+            try:
+                with translated(self._path):
+                    return work(connection)
+            except CorruptDatabase as error:
+                await self._begin_anew(connection)
+                raise StoreFailed(str(error)) from None
+            except OSError as error:
+                now = time.monotonic()
+                until = until or now + WAIT_SECONDS
+                if error.errno != errno.EBUSY or now >= until:
+                    raise StoreFailed(f"{self._path}: {error.strerror}") from None
+                await asyncio.sleep(PAUSE_SECONDS)
+            except sqlite3.Error as error:
+                raise StoreFailed(f"{self._path}: {error}") from None
+
+    async def _begin_anew(self, damaged: sqlite3.Connection) -> None:
+        """Put aside a file that was found to be damaged, unless another process has done so."""
+        if self._connection is damaged:
+            await self.close()
+            try:
+                await self.open()
+            except StartError as error:
+                raise StoreFailed(str(error)) from error
+
+
+def _signed(number: int) -> int:
+    """Return 64 bits as SQLite has them."""
+    return number - 2 * _SIGNED if number >= _SIGNED else number
