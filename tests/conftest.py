@@ -7,8 +7,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.redis import Server
 
 _HOME = tempfile.TemporaryDirectory(prefix="home-of-tests-", ignore_cleanup_errors=True)
 os.environ["HOME"] = _HOME.name
@@ -48,3 +52,19 @@ def postgres() -> Iterator[str]:
 
     with running(PATH) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[Server]:
+    """Start a Redis server for all tests that leave it running."""
+    from tests.redis import running  # noqa: PLC0415
+
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(shared_redis: Server) -> Server:
+    """Return an empty Redis server that is not to be stopped or frozen."""
+    shared_redis.empty()
+    return shared_redis
