@@ -46,8 +46,8 @@ class RedisStore:
                 be found.
         """
         self._link = link_to(url)
-        self.place = self._link.place
-        """The server, for messages."""
+        self.name = self._link.name
+        """``Redis at host:port``, for messages."""
         self._gone_after = b"%d" % math.ceil(2 * ttl_seconds)
         self._limits = (self._gone_after, b"%d" % max_sessions, b"%d" % CANDIDATES)
 

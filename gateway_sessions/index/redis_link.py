@@ -14,6 +14,7 @@ from typing import Any, Protocol, cast
 import hiredis
 from redis.asyncio import RedisCluster
 from redis.asyncio.connection import Connection, parse_url
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import (
     NoScriptError,
     RedisClusterException,
@@ -42,8 +43,8 @@ class Script:
 class Link(Protocol):
     """Runs scripts; connects when it is first used and whenever the connection was lost."""
 
-    place: str
-    """The server, for messages: no user, no password."""
+    name: str
+    """``Redis at host:port``, for messages: no user, no password."""
 
     async def run(self, script: Script, keys: Sequence[bytes], *arguments: bytes) -> list[Any]:
         """Return what a script returns; raises `StoreFailed`."""
@@ -107,7 +108,7 @@ class _ServerLink:
         kind = options.pop("connection_class", Connection)
         self._connection = cast("Connection", kind(**options))
         host, port = options.get("host", "localhost"), options.get("port", 6379)
-        self.place = options.get("path") or f"{host}:{port}"
+        self.name = f"Redis at {options.get('path') or f'{host}:{port}'}"
         self._under_way: list[_Call] = []
         self._waiting: list[_Call] = []
         self._sender: asyncio.Task[None] | None = None
@@ -140,11 +141,23 @@ class _ServerLink:
                 continue
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
-                    await self._exchange(batch)
+                    await self._deliver(batch)
             except TimeoutError:
                 await self._give_up(batch, f"no answer within {ANSWER_SECONDS:g} s")
             except (OSError, RedisError) as error:
                 await self._give_up(batch, str(error))
+
+    async def _deliver(self, batch: list[_Call]) -> None:
+        used_before = self._connection.is_connected
+        try:
+            await self._exchange(batch)
+        except (OSError, RedisConnectionError):
+            if not used_before:
+                raise
+            # It was closed, perhaps long ago, while nobody asked.  Asking twice does no harm: what
+            # was stored already is answered as a newer version, and joined.
+            await self._connection.disconnect(nowait=True)
+            await self._exchange([call for call in batch if not call.answer.done()])
 
     async def _exchange(self, batch: list[_Call], *, whole: bool = False) -> None:
         connection = self._connection
@@ -176,7 +189,7 @@ class _ServerLink:
 
     def _fail(self, calls: list[_Call], reason: str) -> None:
         for call in calls:
-            call.fail(f"Redis at {self.place}: {reason}")
+            call.fail(f"{self.name}: {reason}")
 
 
 class _ClusterLink:
@@ -185,7 +198,7 @@ class _ClusterLink:
     def __init__(self, url: str) -> None:
         self._cluster = RedisCluster.from_url(url, protocol=2)
         nodes = self._cluster.nodes_manager.startup_nodes.values()
-        self.place = ", ".join(f"{node.host}:{node.port}" for node in nodes)
+        self.name = "Redis at " + ", ".join(f"{node.host}:{node.port}" for node in nodes)
 
     async def run(self, script: Script, keys: Sequence[bytes], *arguments: bytes) -> list[Any]:
         rest: tuple[int | bytes, ...] = (len(keys), *keys, *arguments)
@@ -196,11 +209,9 @@ class _ClusterLink:
                 except NoScriptError:
                     found = await self._cluster.execute_command("EVAL", script.text, *rest)
         except TimeoutError as error:
-            raise StoreFailed(
-                f"Redis at {self.place}: no answer within {ANSWER_SECONDS:g} s"
-            ) from error
+            raise StoreFailed(f"{self.name}: no answer within {ANSWER_SECONDS:g} s") from error
         except (OSError, RedisError, RedisClusterException) as error:
-            raise StoreFailed(f"Redis at {self.place}: {error}") from error
+            raise StoreFailed(f"{self.name}: {error}") from error
         return cast("list[Any]", found)
 
     async def close(self) -> None:

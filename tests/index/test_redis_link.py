@@ -46,7 +46,7 @@ async def test_an_address_that_is_none_is_refused_with_its_cure(url: str) -> Non
 )
 async def test_messages_name_the_server_alone(url: str, place: str) -> None:
     link = link_to(url)
-    assert link.place == place
+    assert link.name == f"Redis at {place}"
     await link.close()
 
 
