@@ -1,4 +1,4 @@
-"""Ways to a Redis server or cluster, for scripts: what is asked at once goes out together.
+"""Ways to a Redis server or cluster, for scripts.
 
 Both speak through redis-py's connections, which know TLS, passwords and users, and hiredis, which
 writes commands and reads answers.  Needs the extra ``redis``.
@@ -23,11 +23,8 @@ from redis.exceptions import (
 )
 
 from gateway_sessions.errors import ConfigError
+from gateway_sessions.index.batches import ANSWER_SECONDS, Batches, Call
 from gateway_sessions.index.store import StoreFailed
-
-ANSWER_SECONDS = 1.0
-"""How long a server may take for a batch, connecting included, before the connection is given up.
-Much longer than a request waits (see `breaker`): a connection is worth keeping over a hiccup."""
 
 _CLUSTER = {"redis+cluster://": "redis://", "rediss+cluster://": "rediss://"}
 
@@ -68,20 +65,14 @@ def link_to(url: str) -> Link:
         ) from error
 
 
-class _Call:
-    """A script that somebody waits for."""
+class _Command:
+    """A script with its keys and arguments."""
 
-    __slots__ = ("answer", "arguments", "script")
+    __slots__ = ("arguments", "script")
 
-    def __init__(
-        self,
-        script: Script,
-        arguments: tuple[bytes, ...],
-        answer: asyncio.Future[list[Any]],
-    ) -> None:
+    def __init__(self, script: Script, arguments: tuple[bytes, ...]) -> None:
         self.script = script
         self.arguments = arguments
-        self.answer = answer
 
     def packed(self, *, whole: bool = False) -> bytes:
         """Return the command; with the whole text of the script where the server lacks it."""
@@ -89,18 +80,12 @@ class _Call:
         # Its annotation allows one argument only.
         return cast("bytes", hiredis.pack_command((*named, *self.arguments)))  # type: ignore[arg-type]
 
-    def fail(self, sentence: str) -> None:
-        """Tell who waits, if anybody still does."""
-        if not self.answer.done():
-            self.answer.set_exception(StoreFailed(sentence))
+
+_Calls = list[Call[_Command, list[Any]]]
 
 
 class _ServerLink:
-    """One connection.  While a batch is under way, further calls are collected for the next one.
-
-    So the more is asked, the less each call costs: system calls, wake-ups and timers are paid for
-    by the batch.  Calls that wait are as many as there are requests that wait for them.
-    """
+    """One connection, over which commands go out in batches."""
 
     def __init__(self, url: str) -> None:
         # Version 2 of the protocol is the one that all servers speak; the deadline is ours.
@@ -109,87 +94,62 @@ class _ServerLink:
         self._connection = cast("Connection", kind(**options))
         host, port = options.get("host", "localhost"), options.get("port", 6379)
         self.name = f"Redis at {options.get('path') or f'{host}:{port}'}"
-        self._under_way: list[_Call] = []
-        self._waiting: list[_Call] = []
-        self._sender: asyncio.Task[None] | None = None
+        self._batches: Batches[_Command, list[Any]] = Batches(
+            self.name, self._exchange, self._hang_up
+        )
 
     async def run(self, script: Script, keys: Sequence[bytes], *arguments: bytes) -> list[Any]:
-        loop = asyncio.get_running_loop()
-        count = b"%d" % len(keys)
-        call = _Call(script, (count, *keys, *arguments), loop.create_future())
-        self._waiting.append(call)
-        if self._sender is None or self._sender.done():
-            self._sender = loop.create_task(self._send())
-        return await call.answer
+        command = _Command(script, (b"%d" % len(keys), *keys, *arguments))
+        return await self._batches.ask(command)
 
     async def close(self) -> None:
-        sender, self._sender = self._sender, None
-        if sender is not None:
-            sender.cancel()
-            await asyncio.wait([sender])
-        self._fail(self._under_way + self._waiting, "the connection was closed")
-        self._under_way, self._waiting = [], []
+        await self._batches.close()
+
+    async def _hang_up(self) -> None:
         await self._connection.disconnect(nowait=True)
 
-    async def _send(self) -> None:
-        """Send batch after batch for as long as there are calls."""
-        while self._waiting:
-            # Who was called off while waiting wants nothing sent any more.
-            batch = [call for call in self._waiting if not call.answer.done()]
-            self._under_way, self._waiting = batch, []
-            if not batch:
-                continue
-            try:
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    await self._deliver(batch)
-            except TimeoutError:
-                await self._give_up(batch, f"no answer within {ANSWER_SECONDS:g} s")
-            except (OSError, RedisError) as error:
-                await self._give_up(batch, str(error))
-
-    async def _deliver(self, batch: list[_Call]) -> None:
+    async def _exchange(self, calls: _Calls) -> None:
         used_before = self._connection.is_connected
         try:
-            await self._exchange(batch)
-        except (OSError, RedisConnectionError):
-            if not used_before:
-                raise
-            # It was closed, perhaps long ago, while nobody asked.  Asking twice does no harm: what
-            # was stored already is answered as a newer version, and joined.
-            await self._connection.disconnect(nowait=True)
-            await self._exchange([call for call in batch if not call.answer.done()])
+            async with asyncio.timeout(ANSWER_SECONDS):
+                try:
+                    await self._deliver(calls)
+                except (OSError, RedisConnectionError):
+                    await self._hang_up()
+                    if not used_before or self._batches.closed:
+                        raise
+                    # It was closed, perhaps long ago, while nobody asked.  Asking twice does no
+                    # harm: what was stored already is answered as newer, and joined.
+                    await self._deliver([call for call in calls if not call.future.done()])
+        except TimeoutError as error:
+            await self._hang_up()
+            raise StoreFailed(f"{self.name}: no answer within {ANSWER_SECONDS:g} s") from error
+        except (OSError, RedisError) as error:
+            await self._hang_up()
+            raise StoreFailed(f"{self.name}: {error}") from error
 
-    async def _exchange(self, batch: list[_Call], *, whole: bool = False) -> None:
+    async def _deliver(self, calls: _Calls, *, whole: bool = False) -> None:
         connection = self._connection
-        packed = [call.packed(whole=whole) for call in batch]
+        packed = [call.question.packed(whole=whole) for call in calls]
         await connection.send_packed_command(packed, check_health=False)
-        unknown: list[_Call] = []
+        unknown: _Calls = []
         refused = False
-        for call in batch:
+        for call in calls:
             try:
                 answer = await connection.read_response(disable_decoding=True)
             except NoScriptError:
                 unknown.append(call)
             except ResponseError as error:
-                self._fail([call], str(error))
+                call.fail(f"{self.name}: {error}")
                 refused = True
             else:
-                if not call.answer.done():
-                    call.answer.set_result(answer)
+                call.answer(answer)
         if unknown:
             # A server that was started anew, or has just taken over.
-            await self._exchange(unknown, whole=True)
+            await self._deliver(unknown, whole=True)
         if refused:
             # It may be this server alone that refuses, as a replica that was the primary.
-            await connection.disconnect(nowait=True)
-
-    async def _give_up(self, batch: list[_Call], reason: str) -> None:
-        self._fail(batch, reason)
-        await self._connection.disconnect(nowait=True)
-
-    def _fail(self, calls: list[_Call], reason: str) -> None:
-        for call in calls:
-            call.fail(f"{self.name}: {reason}")
+            await self._hang_up()
 
 
 class _ClusterLink:
