@@ -14,7 +14,6 @@ from typing import TypeVar
 
 from gateway_sessions.errors import StartError
 from gateway_sessions.index.store import Change, Store, StoredSession, StoreFailed
-from gateway_sessions.telemetry import IndexFellBack, Telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -47,27 +46,20 @@ class Breaker:
         self,
         store: Store,
         *,
-        backend: str,
         name: str,
-        telemetry: Telemetry,
-        returned: Callable[[], None] = lambda: None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Stand before a store.
 
         Args:
             store: what may fail.
-            backend: its kind, for metrics: ``redis`` or ``postgres``.
             name: its kind and place, for messages.
-            telemetry: told of every fetch that was not answered.
-            returned: called when the store answers again after it was away.
             pause: waits some seconds between attempts to reach it.
         """
         self._store = store
-        self._fell_back = IndexFellBack(backend)
         self._name = name
-        self._telemetry = telemetry
-        self._returned = returned
+        self.returned: Callable[[], None] = _nobody
+        """Called when the store answers again after it was away: what waits can be stored."""
         self._pause = pause
         self._opened = False
         self._failures = 0
@@ -100,11 +92,7 @@ class Breaker:
         self, scope: int, keys: Sequence[int], known: Mapping[str, int]
     ) -> list[StoredSession]:
         """As the store does, in time; raises `StoreFailed`."""
-        try:
-            return await self._call(self._store.fetch, scope, keys, known)
-        except StoreFailed:
-            self._telemetry.emit(self._fell_back)
-            raise
+        return await self._call(self._store.fetch, scope, keys, known)
 
     async def commit(self, scope: int, changes: Sequence[Change]) -> list[StoredSession]:
         """As the store does, in time; raises `StoreFailed`.
@@ -171,7 +159,7 @@ class Breaker:
         self._failures = 0
         self._away = None
         logger.warning("%s answers again after %.1f s", self._name, self._back_since - began)
-        self._returned()
+        self.returned()
 
     async def _connect(self) -> None:
         if self._opened:
@@ -179,3 +167,7 @@ class Breaker:
         else:
             await self._store.open()
             self._opened = True
+
+
+def _nobody() -> None:
+    """Is called when nobody waits."""

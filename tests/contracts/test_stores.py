@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway_sessions.detection.view import CANDIDATES
+from gateway_sessions.index.postgres import PostgresStore
 from gateway_sessions.index.redis import RedisStore
 from gateway_sessions.index.store import Change, Store, StoredSession
+from tests import postgres as postgres_server
 from tests import redis as redis_server
 from tests.stores import MemoryStore
 
@@ -30,20 +32,27 @@ Make = Callable[..., Store]
     params=[
         "memory",
         pytest.param("redis", marks=redis_server.NEEDED),
+        pytest.param("postgres", marks=postgres_server.NEEDED),
     ]
 )
-def make(request: pytest.FixtureRequest) -> Make:
+def make(request: pytest.FixtureRequest) -> Iterator[Make]:
     """Return what makes stores of one kind, all over the same sessions."""
     kind: str = request.param
     if kind == "memory":
         kept: dict[int, MemoryStore] = {}
-        return lambda max_sessions=1000: kept.setdefault(
+        yield lambda max_sessions=1000: kept.setdefault(
             0, MemoryStore(max_sessions=max_sessions, ttl_seconds=TTL)
         )
-    server: Server = request.getfixturevalue("redis")
-    return lambda max_sessions=1000: RedisStore(
-        server.url, max_sessions=max_sessions, ttl_seconds=TTL
-    )
+    elif kind == "redis":
+        server: Server = request.getfixturevalue("redis")
+        yield lambda max_sessions=1000: RedisStore(
+            server.url, max_sessions=max_sessions, ttl_seconds=TTL
+        )
+    else:
+        with postgres_server.database(request.getfixturevalue("postgres")) as url:
+            yield lambda max_sessions=1000: PostgresStore(
+                url, max_sessions=max_sessions, ttl_seconds=TTL
+            )
 
 
 @pytest.fixture

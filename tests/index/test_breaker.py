@@ -12,7 +12,6 @@ from gateway_sessions.errors import StartError
 from gateway_sessions.index import breaker as module
 from gateway_sessions.index.breaker import FAILURES, FIRST_PAUSE_SECONDS, Breaker
 from gateway_sessions.index.store import Change, StoredSession, StoreFailed
-from gateway_sessions.telemetry import IndexFellBack, Telemetry
 from tests.stores import MemoryStore
 
 CHANGE = Change("sess_a", 0, 1e10, b"state", (5,))
@@ -52,21 +51,12 @@ class Bench:
 
     def __init__(self) -> None:
         self.store = Store()
-        self.telemetry = Telemetry()
-        self.fallbacks: list[IndexFellBack] = []
-        self.telemetry.listen(IndexFellBack, self.fallbacks.append)
         self.pauses: list[float] = []
         self.returns = asyncio.Event()
         self._resting = asyncio.Event()
         self._go = asyncio.Event()
-        self.breaker = Breaker(
-            self.store,
-            backend="redis",
-            name="Redis at here",
-            telemetry=self.telemetry,
-            returned=self.returns.set,
-            pause=self._pause,
-        )
+        self.breaker = Breaker(self.store, name="Redis at here", pause=self._pause)
+        self.breaker.returned = self.returns.set
 
     async def _pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -108,7 +98,6 @@ async def test_while_the_store_answers_nothing_is_between(bench: Bench) -> None:
     assert await bench.breaker.commit(1, [CHANGE]) == []
     assert [each.id for each in await bench.breaker.fetch(1, (5,), {})] == ["sess_a"]
     assert bench.breaker.usable
-    assert bench.fallbacks == []
     await bench.breaker.close()
     assert bench.store.closed
 
@@ -132,8 +121,6 @@ async def test_after_failures_in_a_row_the_store_is_not_asked(
         await bench.breaker.commit(1, [CHANGE])
     await bench.fail(10)
     assert bench.store.calls == asked
-    assert len(bench.fallbacks) == 2 * FAILURES - 1 + 10  # commits are none
-    assert bench.fallbacks[0] == IndexFellBack("redis")
     assert logged(caplog) == [
         "it was told to fail; until it answers again, sessions are those that this process knows"
     ]
