@@ -22,7 +22,7 @@ NEEDED = pytest.mark.needs("redis-server", "apt-get install redis-server")
 class Server:
     """A server without files of its own, on a socket in a folder or on ports.
 
-    Its data is gone when it stops.
+    Its data is gone when it stops, unless it is told to save it.
     """
 
     def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
@@ -79,10 +79,13 @@ class Server:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
-    def stop(self) -> None:
+    def stop(self, *, save: bool = False) -> None:
         """End it at once; connections to it break, new ones are refused."""
         if self._process is not None:
             process, self._process = self._process, None
+            if save:
+                with Redis.from_url(self.url) as client:
+                    client.shutdown(save=True)
             process.kill()
             process.communicate(timeout=30)
 
