@@ -17,6 +17,7 @@ from bench import (
     report,
     sizing,
     soak,
+    stores,
     streams,
     throughput,
 )
@@ -33,6 +34,7 @@ PARTS = {
     "recording": recording.run,
     "sizing": sizing.run,
     "soak": soak.run,
+    "stores": stores.run,
     "streams": streams.run,
     "throughput": throughput.run,
 }

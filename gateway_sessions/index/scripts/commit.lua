@@ -63,37 +63,33 @@ local function remove(id)
   redis.call('ZREM', ORDER, id)
 end
 
+-- Return where a key is in a string of keys, or nil.
+local function place_of(key, packed)
+  local place = string.find(packed, key, 1, true)
+  while place and place % 8 ~= 1 do -- it straddles two others
+    place = string.find(packed, key, place + 1, true)
+  end
+  return place
+end
+
 -- Change the keys of a session; return all that it has then.
 local function rekey(id, had, added, outdated)
-  if #outdated == 0 and had == '' then
-    relink(split(added), with(id)) -- a new session: nothing to compare
-    return added
-  end
-  local gone, has, kept = {}, {}, {}
-  for _, key in ipairs(split(outdated)) do
-    gone[key] = true
-  end
-  for _, key in ipairs(split(had)) do
-    if not gone[key] and not has[key] then
-      has[key] = true
-      kept[#kept + 1] = key
+  local new, gone = split(added), split(outdated)
+  for _, key in ipairs(gone) do
+    local place = place_of(key, had)
+    if place then
+      had = string.sub(had, 1, place - 1) .. string.sub(had, place + 8)
     end
   end
-  local new = split(added)
+  relink(gone, without(id))
+  local has = {had}
   for _, key in ipairs(new) do
-    gone[key] = nil
-    if not has[key] then
-      has[key] = true
-      kept[#kept + 1] = key
+    if not place_of(key, had) then
+      has[#has + 1] = key
     end
   end
-  local left = {}
-  for key in pairs(gone) do
-    left[#left + 1] = key
-  end
-  relink(left, without(id))
   relink(new, with(id))
-  return table.concat(kept)
+  return table.concat(has)
 end
 
 local since = tonumber(redis.call('TIME')[1]) - GONE_AFTER
