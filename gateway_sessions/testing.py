@@ -86,7 +86,9 @@ class Sent:
         desk = self._client.desk
         desk.clock.advance(seconds)
         message = _assistant(reply)
-        read = self._dialect.read_reply(json.dumps(_response(self._dialect, message)).encode())
+        read = self._dialect.read_reply(
+            json.dumps(response_to(self._dialect.name, message)).encode()
+        )
         desk.tracker.answered(self.tracked, read, desk.clock())
         return message
 
@@ -132,6 +134,16 @@ class ChatClient:
 
     def send(self, messages: Sequence[Json], **fields: Any) -> Sent:
         """Send exactly these messages and return the request, still unanswered."""
+        path, headers, body = self.request(messages, **fields)
+        dialect = dialect_for("POST", path, tuple(headers.items()))
+        assert dialect is not None
+        conversation = dialect.read_request(json.dumps(body).encode(), path)
+        sender = Sender(headers, path, self.ip)
+        tracked = self.desk.tracker.begin(conversation, sender, self.desk.clock())
+        return Sent(self, tracked, dialect)
+
+    def request(self, messages: Sequence[Json], **fields: Any) -> tuple[str, dict[str, str], Json]:
+        """Return path, headers and body of the request that sends exactly these messages."""
         body: Json = {"model": "m", "messages": list(messages), **self.fields, **fields}
         if self.dialect == "anthropic":
             path, auth = "/v1/messages", {"x-api-key": self.key}
@@ -142,13 +154,7 @@ class ChatClient:
             path, auth = "/v1/chat/completions", {"authorization": f"Bearer {self.key}"}
             if self.system is not None:
                 body["messages"] = [{"role": "system", "content": self.system}, *messages]
-        headers = {"user-agent": "tests/1", **auth, **self.headers}
-        dialect = dialect_for("POST", path, tuple(headers.items()))
-        assert dialect is not None
-        conversation = dialect.read_request(json.dumps(body).encode(), path)
-        sender = Sender(headers, path, self.ip)
-        tracked = self.desk.tracker.begin(conversation, sender, self.desk.clock())
-        return Sent(self, tracked, dialect)
+        return path, {"user-agent": "tests/1", **auth, **self.headers}, body
 
 
 def user(text: str) -> Json:
@@ -183,8 +189,9 @@ def _assistant(reply: str | Json) -> Json:
     return assistant(reply) if isinstance(reply, str) else dict(reply)
 
 
-def _response(dialect: Dialect, message: Json) -> Json:
-    if dialect.name == "anthropic":
+def response_to(dialect: str, message: Json) -> Json:
+    """Return the body of a response with an assistant message, in the shape of a dialect."""
+    if dialect == "anthropic":
         content = message["content"]
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
         return {

@@ -1,0 +1,141 @@
+"""Gateways as users install them, several on one store, and a client's view of them as one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from itertools import cycle
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.cli.helpers import INSTALLED, service
+from tests.e2e.all_kinds import SCRIPTED
+from tests.web.harness import BUFFER
+
+_OURS = ("session-id", "parent-session-id", "session-relation", "session-source",
+         "session-confidence")  # fmt: skip
+
+
+class Verdict(NamedTuple):
+    """What a response says about its request; empty strings where it says nothing."""
+
+    session: str
+    parent: str
+    relation: str
+    source: str
+    confidence: str
+
+
+@contextmanager
+def gateways(
+    folder: Path,
+    count: int,
+    scripted: str,
+    persistence: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Iterator[list[int]]:
+    """Run the installed command so many times, sharing sessions; yield the ports."""
+    source = {
+        "server": {"port": 0},
+        "upstreams": [
+            {"url": "http://127.0.0.1:1", "match": {"headers": {"x-script": "gone"}}},
+            {"url": scripted, "match": {"headers": SCRIPTED}},
+            {"url": "builtin://echo"},
+        ],
+        "interceptors": [],
+        "logging": {"file": None},
+        "session_recording": {"enabled": False},
+        "secret": "shared by all replicas",
+        "session": {"persistence": persistence or {"enabled": False}},
+        **changes,
+    }
+    with ExitStack() as stack:
+        ports = []
+        for number in range(count):
+            home = folder / f"replica-{number}"
+            home.mkdir(parents=True)
+            (home / "gateway.yaml").write_text(json.dumps(source))
+            log = stack.enter_context((home / "errors").open("wb"))
+            running = stack.enter_context(
+                service("serve", "--config", "gateway.yaml", cwd=home, errors=log,
+                        command=INSTALLED)
+            )  # fmt: skip
+            ports.append(int(running.url.rpartition(":")[2]))
+        yield ports
+
+
+class RoundRobin:
+    """Sends each request to the next gateway, and notes what the responses say, in their order.
+
+    It asks for connections to be closed, so that every request comes on a connection of its own.
+    """
+
+    def __init__(self, ports: list[int]) -> None:
+        self._ports = cycle(ports)
+        self.verdicts: list[Verdict] = []
+        self.url = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass one request on, and its response back."""
+        gateway_writer: asyncio.StreamWriter | None = None
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            gateway_reader, gateway_writer = await asyncio.open_connection(
+                "127.0.0.1", next(self._ports), limit=BUFFER
+            )
+            gateway_writer.write(head[:-2] + b"Connection: close\r\n\r\n")
+            loop = asyncio.get_running_loop()
+            sending = loop.create_task(_pass_on(reader, gateway_writer))
+            try:
+                answer = await gateway_reader.readuntil(b"\r\n\r\n")
+                self.verdicts.append(_verdict(answer))
+                writer.write(answer)
+                await _pass_on(gateway_reader, writer)
+            finally:
+                sending.cancel()
+                await asyncio.wait([sending])
+        except (OSError, asyncio.IncompleteReadError):
+            pass  # either side may leave
+        finally:
+            for each in (writer, gateway_writer):
+                if each is not None:
+                    each.close()
+
+    def structure(self) -> list[Verdict]:
+        """Return the verdicts with sessions numbered by their first appearance."""
+        numbers: dict[str, str] = {"": ""}
+        for verdict in self.verdicts:
+            for name in (verdict.session, verdict.parent):
+                numbers.setdefault(name, f"session {len(numbers)}")
+        return [
+            verdict._replace(session=numbers[verdict.session], parent=numbers[verdict.parent])
+            for verdict in self.verdicts
+        ]
+
+
+@asynccontextmanager
+async def round_robin(ports: list[int]) -> AsyncIterator[RoundRobin]:
+    """Listen in front of some gateways."""
+    made = RoundRobin(ports)
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0, limit=BUFFER)
+    made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        yield made
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass on what comes until there is no more."""
+    try:
+        while data := await reader.read(BUFFER):
+            writer.write(data)
+            await writer.drain()
+    except OSError:
+        pass
+
+
+def _verdict(head: bytes) -> Verdict:
+    lines = head.decode("latin-1").lower().split("\r\n")[1:]
+    fields = dict(line.split(": ", 1) for line in lines if ": " in line)
+    return Verdict(*[fields.get(f"x-gateway-{name}", "") for name in _OURS])
