@@ -16,7 +16,7 @@ from gateway_sessions.index.redis import RedisStore
 from gateway_sessions.index.store import Change, Store, StoredSession
 from tests import postgres as postgres_server
 from tests import redis as redis_server
-from tests.stores import MemoryStore
+from tests.stores import LimitedStore
 
 if TYPE_CHECKING:
     from tests.redis import Server
@@ -39,9 +39,9 @@ def make(request: pytest.FixtureRequest) -> Iterator[Make]:
     """Return what makes stores of one kind, all over the same sessions."""
     kind: str = request.param
     if kind == "memory":
-        kept: dict[int, MemoryStore] = {}
+        kept: dict[int, LimitedStore] = {}
         yield lambda max_sessions=1000: kept.setdefault(
-            0, MemoryStore(max_sessions=max_sessions, ttl_seconds=TTL)
+            0, LimitedStore(max_sessions=max_sessions, ttl_seconds=TTL)
         )
     elif kind == "redis":
         server: Server = request.getfixturevalue("redis")

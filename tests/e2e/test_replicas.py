@@ -72,7 +72,7 @@ def _talk(folder: Path, count: int, persistence: Persistence | None) -> dict[str
         for number, block in enumerate(every("conversation")):
             desk = WireDesk(provider, ports, f"example{number}")
             # Why a session is new is not told to clients.
-            text = re.sub(r" \(\w+\)$", "", block.text, flags=re.MULTILINE)
+            text = re.sub(r"(-> .*) \(\w+\)$", r"\1", block.text, flags=re.MULTILINE)
             conversations = Overheard(desk=desk)
             conversations.run(text)
             said[str(block)] = numbered(conversations.tags)

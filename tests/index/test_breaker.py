@@ -12,12 +12,12 @@ from gateway_sessions.errors import StartError
 from gateway_sessions.index import breaker as module
 from gateway_sessions.index.breaker import FAILURES, FIRST_PAUSE_SECONDS, Breaker
 from gateway_sessions.index.store import Change, StoredSession, StoreFailed
-from tests.stores import MemoryStore
+from tests.index.stored import StoreInMemory
 
 CHANGE = Change("sess_a", 0, 1e10, b"state", (5,))
 
 
-class Store(MemoryStore):
+class Store(StoreInMemory):
     """Does not answer at all while it is ``frozen``; notes whether it was closed."""
 
     def __init__(self) -> None:
@@ -25,8 +25,10 @@ class Store(MemoryStore):
         self.frozen = False
         self.closed = False
         self.too_new = False
+        self.calls = 0
 
     async def _arrived(self) -> None:
+        self.calls += 1
         if self.frozen:
             await asyncio.Event().wait()
         if self.too_new:

@@ -81,6 +81,7 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     old record;
+    gone bigint;
     its_keys bigint[] := added;
 BEGIN
     SELECT version, keys INTO old FROM live_sessions WHERE scope = of_scope AND id = of_id;
@@ -93,10 +94,12 @@ BEGIN
                 used = greatest(live_scopes.used, excluded.used);
     ELSE
         UPDATE live_scopes SET used = at WHERE scope = of_scope AND used < at - 60;
-        its_keys := ARRAY(
-            SELECT key FROM unnest(old.keys) AS key WHERE key <> ALL (outdated)
-            UNION SELECT unnest(added)
-        );
+        its_keys := old.keys;
+        FOREACH gone IN ARRAY outdated LOOP
+            its_keys := array_remove(its_keys, gone);
+        END LOOP;
+        its_keys := its_keys
+            || ARRAY(SELECT key FROM unnest(added) AS key WHERE key <> ALL (its_keys));
     END IF;
     IF outdated <> '{}' THEN
         DELETE FROM live_keys WHERE scope = of_scope AND key = ANY (outdated)
