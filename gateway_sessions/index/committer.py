@@ -146,7 +146,8 @@ class Committer:
             newer = found.get(held.id)
             if newer is None:
                 held.stored(change)
-                _release(held)
+                if not held.dirty:  # Else they wait for what has changed on the way.
+                    _release(held)
                 continue
             held.busy = True  # What was not stored is news still.
             try:

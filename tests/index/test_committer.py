@@ -81,6 +81,18 @@ async def test_what_changes_on_the_way_goes_with_the_next() -> None:
     assert not one.dirty
 
 
+async def test_who_waits_for_what_changed_on_the_way_waits_for_the_next() -> None:
+    log = Log(store := Counting())
+    one = held()
+    log.committer.changed(one)
+    await store.called.wait()
+    log.committer.changed(one)
+    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    one.waiting.append(waiter)
+    await waiter
+    assert [change.version for change in store.committed] == [0, 1]
+
+
 async def test_very_many_go_in_portions() -> None:
     log = Log(store := Counting())
     for number in range(BATCH + 1):
