@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway_sessions.detection.view import CANDIDATES
+from gateway_sessions.index.file import FileStore
 from gateway_sessions.index.postgres import PostgresStore
 from gateway_sessions.index.redis import RedisStore
 from gateway_sessions.index.store import Change, Store, StoredSession
@@ -31,17 +33,22 @@ Make = Callable[..., Store]
 @pytest.fixture(
     params=[
         "memory",
+        "file",
         pytest.param("redis", marks=redis_server.NEEDED),
         pytest.param("postgres", marks=postgres_server.NEEDED),
     ]
 )
-def make(request: pytest.FixtureRequest) -> Iterator[Make]:
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     """Return what makes stores of one kind, all over the same sessions."""
     kind: str = request.param
     if kind == "memory":
         kept: dict[int, LimitedStore] = {}
         yield lambda max_sessions=1000: kept.setdefault(
             0, LimitedStore(max_sessions=max_sessions, ttl_seconds=TTL)
+        )
+    elif kind == "file":
+        yield lambda max_sessions=1000: FileStore(
+            tmp_path / "sessions", max_sessions=max_sessions, ttl_seconds=TTL
         )
     elif kind == "redis":
         server: Server = request.getfixturevalue("redis")

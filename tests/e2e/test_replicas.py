@@ -76,6 +76,7 @@ def _talk(folder: Path, count: int, persistence: Persistence | None) -> dict[str
             conversations = Overheard(desk=desk)
             conversations.run(text)
             said[str(block)] = numbered(conversations.tags)
+            desk.close()
     provider.close()
     return said
 

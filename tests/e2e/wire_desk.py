@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count, cycle
 from typing import Any, NamedTuple
 
@@ -56,10 +57,21 @@ class WireDesk(Desk):
         self.name = name
         self.ports = cycle(ports)
         self.numbers = count(1)
+        self._sent: list[WireSent] = []
 
     def client(self, key: str = "key", **options: Any) -> WireClient:
         """Return a client; see `ChatClient`."""
         return WireClient(self, key=key, **options)
+
+    def sent(self, request: WireSent) -> WireSent:
+        """Note a request, so that it can be called off in the end."""
+        self._sent.append(request)
+        return request
+
+    def close(self) -> None:
+        """Call off what has no answer."""
+        for each in self._sent:
+            each.close()
 
 
 class WireClient(ChatClient):
@@ -77,7 +89,8 @@ class WireClient(ChatClient):
         connection.sendall(_written(path, headers, json.dumps(body).encode()))
         answering = self.desk.provider.accept()
         number = next(self.desk.numbers)
-        return WireSent(self.dialect, connection, answering, f"{self.desk.name}-{number}")
+        name = f"{self.desk.name}-{number}"
+        return self.desk.sent(WireSent(self.dialect, connection, answering, name))
 
 
 class WireSent:
@@ -97,22 +110,23 @@ class WireSent:
         message = assistant(reply) if isinstance(reply, str) else dict(reply)
         body = json.dumps(response_to(self._dialect, message) | {"id": self._name}).encode()
         self._provider.sendall(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
-        self._provider.close()
         while not self._rest.endswith(b"\r\n0\r\n\r\n"):
             self._rest += _received(self._client)
-        self._client.close()
+        self.close()
         return message
 
     def fail(self, seconds: float = 1.0) -> None:
         """Let the provider go away in the middle of its answer."""
         self._provider.close()
-        while True:
-            try:
-                if not self._client.recv(65536):
-                    break
-            except ConnectionError:
-                break
+        with suppress(ConnectionError):
+            while self._client.recv(65536):
+                pass
+        self.close()
+
+    def close(self) -> None:
+        """Leave, whatever has come."""
         self._client.close()
+        self._provider.close()
 
 
 class Said(NamedTuple):
