@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gateway_sessions.errors import StartError
 from gateway_sessions.index.store import Change, Store, StoredSession, StoreFailed
@@ -62,7 +62,8 @@ class Breaker:
         """Called when the store answers again after it was away: what waits can be stored."""
         self._pause = pause
         self._opened = False
-        self._failures = 0
+        self._failures = {"fetch": 0, "commit": 0}
+        """In a row, of each operation: a full or read-only server still answers look-ups."""
         self._away: asyncio.Task[None] | None = None
         """Tries to reach the store, while the breaker is open."""
         self._pause_seconds = FIRST_PAUSE_SECONDS
@@ -92,7 +93,7 @@ class Breaker:
         self, scope: int, keys: Sequence[int], known: Mapping[str, int]
     ) -> list[StoredSession]:
         """As the store does, in time; raises `StoreFailed`."""
-        return await self._call(self._store.fetch, scope, keys, known)
+        return await self._call("fetch", self._store.fetch(scope, keys, known))
 
     async def commit(self, scope: int, changes: Sequence[Change]) -> list[StoredSession]:
         """As the store does, in time; raises `StoreFailed`.
@@ -100,7 +101,7 @@ class Breaker:
         A commit that took too long may have been stored all the same; who commits it again is
         answered with what is stored.
         """
-        return await self._call(self._store.commit, scope, changes)
+        return await self._call("commit", self._store.commit(scope, changes))
 
     async def close(self) -> None:
         """Give up trying, and close the store."""
@@ -110,26 +111,27 @@ class Breaker:
             await asyncio.wait([away])
         await self._store.close()
 
-    async def _call(self, operation: Callable[..., Awaitable[T_]], *arguments: object) -> T_:
+    async def _call(self, operation: str, asked: Coroutine[Any, Any, T_]) -> T_:
         if self._away is not None:
+            asked.close()
             raise StoreFailed(f"{self._name} is away")
         try:
             async with asyncio.timeout(CALL_SECONDS):
-                answer = await operation(*arguments)
+                answer = await asked
         except TimeoutError as error:
             late = StoreFailed(f"{self._name}: no answer within {CALL_SECONDS * 1000:.0f} ms")
-            self._note(late)
+            self._note(operation, late)
             raise late from error
         except StoreFailed as error:
-            self._note(error)
+            self._note(operation, error)
             raise
-        self._failures = 0
+        self._failures[operation] = 0
         return answer
 
-    def _note(self, error: StoreFailed) -> None:
-        self._failures += 1
+    def _note(self, operation: str, error: StoreFailed) -> None:
+        self._failures[operation] += 1
         # Calls that were under way when it opened tell nothing new.
-        if self._failures >= FAILURES and self._away is None:
+        if self._failures[operation] >= FAILURES and self._away is None:
             self._trip(str(error))
 
     def _trip(self, reason: str) -> None:
@@ -153,20 +155,24 @@ class Breaker:
                     await self._connect()
                 # Only what would be in time for a request counts.
                 async with asyncio.timeout(CALL_SECONDS):
-                    await self._store.fetch(0, _PROBE, {})
+                    await self._ask()
                 break
         self._back_since = loop.time()
-        self._failures = 0
+        self._failures = dict.fromkeys(self._failures, 0)
         self._away = None
         logger.warning("%s answers again after %.1f s", self._name, self._back_since - began)
         self.returned()
 
     async def _connect(self) -> None:
-        if self._opened:
-            await self._store.fetch(0, _PROBE, {})
-        else:
+        if not self._opened:
             await self._store.open()
             self._opened = True
+        await self._ask()
+
+    async def _ask(self) -> None:
+        """Ask for nothing, and store nothing."""
+        await self._store.fetch(0, _PROBE, {})
+        await self._store.commit(0, ())
 
 
 def _nobody() -> None:

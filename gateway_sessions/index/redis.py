@@ -54,6 +54,7 @@ class RedisStore:
     async def open(self) -> None:
         """Find out whether the server answers and lets us run scripts; raises `StoreFailed`."""
         await self.fetch(0, (1,), {})
+        await self.commit(0, ())
 
     async def fetch(
         self, scope: int, keys: Sequence[int], known: Mapping[str, int]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,35 +73,52 @@ class RoundRobin:
     """
 
     def __init__(self, ports: list[int]) -> None:
-        self._ports = cycle(ports)
+        self._ports = itertools.cycle(ports)
+        self._serving: dict[asyncio.Task[Any], list[asyncio.StreamWriter]] = {}
         self.verdicts: list[Verdict] = []
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass one request on, and its response back."""
-        gateway_writer: asyncio.StreamWriter | None = None
+        serving = asyncio.current_task()
+        assert serving is not None
+        self._serving[serving] = [writer]
         try:
             head = await reader.readuntil(b"\r\n\r\n")
-            gateway_reader, gateway_writer = await asyncio.open_connection(
-                "127.0.0.1", next(self._ports), limit=BUFFER
-            )
-            gateway_writer.write(head[:-2] + b"Connection: close\r\n\r\n")
-            loop = asyncio.get_running_loop()
-            sending = loop.create_task(_pass_on(reader, gateway_writer))
-            try:
-                answer = await gateway_reader.readuntil(b"\r\n\r\n")
-                self.verdicts.append(_verdict(answer))
-                writer.write(answer)
-                await _pass_on(gateway_reader, writer)
-            finally:
-                sending.cancel()
-                await asyncio.wait([sending])
+            await self._pass_on(head[:-2] + b"Connection: close\r\n\r\n", reader, writer)
         except (OSError, asyncio.IncompleteReadError):
             pass  # either side may leave
         finally:
-            for each in (writer, gateway_writer):
-                if each is not None:
-                    each.close()
+            for each in self._serving.pop(serving):
+                each.close()
+
+    async def close(self) -> None:
+        """Break what is under way."""
+        serving = list(self._serving)
+        for each in itertools.chain(*self._serving.values()):
+            each.transport.abort()
+        if serving:
+            await asyncio.wait(serving)
+
+    async def _pass_on(
+        self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        serving = asyncio.current_task()
+        assert serving is not None
+        gateway, gateway_writer = await asyncio.open_connection(
+            "127.0.0.1", next(self._ports), limit=BUFFER
+        )
+        self._serving[serving].append(gateway_writer)
+        gateway_writer.write(head)
+        sending = asyncio.get_running_loop().create_task(_copy(reader, gateway_writer))
+        try:
+            answer = await gateway.readuntil(b"\r\n\r\n")
+            self.verdicts.append(_verdict(answer))
+            writer.write(answer)
+            await _copy(gateway, writer)
+        finally:
+            sending.cancel()
+            await asyncio.wait([sending])
 
     def structure(self) -> list[Verdict]:
         """Return the verdicts with sessions numbered by their first appearance."""
@@ -121,11 +138,14 @@ async def round_robin(ports: list[int]) -> AsyncIterator[RoundRobin]:
     made = RoundRobin(ports)
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0, limit=BUFFER)
     made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server:
+    try:
         yield made
+    finally:
+        server.close()
+        await made.close()
 
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Pass on what comes until there is no more."""
     try:
         while data := await reader.read(BUFFER):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -39,6 +39,14 @@ def persistence(request: pytest.FixtureRequest) -> Iterator[Persistence]:
             admin = request.getfixturevalue("postgres")
             url = stack.enter_context(postgres.database(admin))
         yield {"enabled": True, "backend": request.param, "connection": url}
+
+
+def only(
+    folder: Path, count: int, provider: Provider, persistence: Persistence | None
+) -> AbstractContextManager[list[int]]:
+    """Run gateways that send everything to one provider."""
+    upstreams = [{"url": provider.url}]
+    return gateways(folder, count, provider.url, persistence, upstreams=upstreams)
 
 
 @dataclass
@@ -77,7 +85,6 @@ def _talk(folder: Path, count: int, persistence: Persistence | None) -> dict[str
             conversations.run(text)
             said[str(block)] = numbered(conversations.tags)
             desk.close()
-    provider.close()
     return said
 
 
@@ -133,6 +140,5 @@ def test_a_request_right_after_the_last_byte_finds_its_session_elsewhere(
             sessions.setdefault(number, set()).add(tag.session_id)
             begins = len(clients[number].history) == 2
             assert tag.relation == ("first" if begins else "continue"), turn
-    provider.close()
     assert all(len(found) == 1 for found in sessions.values())
     assert len(set.union(*sessions.values())) == len(clients)

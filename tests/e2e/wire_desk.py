@@ -12,7 +12,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count, cycle
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from gateway_sessions.exchange import SessionTag
 from gateway_sessions.testing import ChatClient, Desk, Json, assistant, response_to
@@ -42,8 +42,10 @@ class Provider:
         connection.sendall(_BEGUN)
         return connection
 
-    def close(self) -> None:
-        """Listen no more."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._listening.close()
 
 

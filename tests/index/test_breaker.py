@@ -25,6 +25,8 @@ class Store(StoreInMemory):
         self.frozen = False
         self.closed = False
         self.too_new = False
+        self.full = False
+        """Whether it stores nothing."""
         self.calls = 0
 
     async def _arrived(self) -> None:
@@ -43,6 +45,12 @@ class Store(StoreInMemory):
     ) -> list[StoredSession]:
         await self._arrived()
         return await super().fetch(scope, keys, known)
+
+    async def commit(self, scope: int, changes: Sequence[Change]) -> list[StoredSession]:
+        await self._arrived()
+        if self.full:
+            raise StoreFailed("the disk is full")
+        return await super().commit(scope, changes)
 
     async def close(self) -> None:
         self.closed = True
@@ -182,6 +190,23 @@ async def test_the_pauses_of_a_store_that_flaps_go_on_doubling(
     await bench.fail()
     await asyncio.sleep(0)
     assert bench.pauses[-1] == FIRST_PAUSE_SECONDS
+    await bench.breaker.close()
+
+
+async def test_a_store_that_only_reads_is_away(bench: Bench) -> None:
+    await bench.breaker.open()
+    bench.store.full = True
+    for _ in range(FAILURES):
+        await bench.breaker.fetch(1, (5,), {})
+        with pytest.raises(StoreFailed, match="the disk is full"):
+            await bench.breaker.commit(1, [CHANGE])
+    assert not bench.breaker.usable
+    await asyncio.sleep(0)
+    await bench.attempt()
+    assert not bench.breaker.usable
+    bench.store.full = False
+    await bench.attempt()
+    assert bench.breaker.usable
     await bench.breaker.close()
 
 
