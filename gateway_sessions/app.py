@@ -18,7 +18,7 @@ from typing import TypeVar
 from aiohttp import web
 
 from gateway_sessions.assembly import Assembly, assemble
-from gateway_sessions.config import Admin, Config, Loaded, effective, inert_settings
+from gateway_sessions.config import Admin, Config, Loaded, effective, notices
 from gateway_sessions.errors import StartError
 from gateway_sessions.web.admin import AdminGuard, admin_routes, exposed
 from gateway_sessions.web.login import AREA
@@ -177,7 +177,7 @@ async def serve(loaded: Loaded, ready: Callable[[Running], None]) -> int:
     ``ready`` is called once, when clients can connect.
     """
     signals = StopSignals()
-    for sentence in inert_settings(loaded):
+    for sentence in notices(loaded):
         logger.warning("%s", sentence)
     running = await start(loaded)
     logger.info("ready on %s", running.url)

@@ -19,6 +19,8 @@ from gateway_sessions.config.prices_file import read_prices
 from gateway_sessions.config.schema import InterceptorEntry
 from gateway_sessions.errors import ConfigError
 from gateway_sessions.gateway import Gateway
+from gateway_sessions.index.making import make_store
+from gateway_sessions.index.store import Store
 from gateway_sessions.prices import Prices
 from gateway_sessions.recording.process import RecordingProcess
 from gateway_sessions.recording.writers import check_writers, entries
@@ -74,6 +76,8 @@ def assemble(source: Source = None, *, serves: bool = False) -> Assembly:
     gateway = Gateway(
         detection_settings(config.session),
         secret=secret,
+        store=_store(config),
+        backend=config.session.persistence.backend,
         interceptors=chain,
         recording=RecordingProcess(
             recording,
@@ -87,6 +91,20 @@ def assemble(source: Source = None, *, serves: bool = False) -> Assembly:
         telemetry=telemetry,
     )
     return Assembly(gateway, config, prices)
+
+
+def _store(config: Config) -> Store | None:
+    """Return what keeps sessions beyond the process, where that is wanted."""
+    session = config.session
+    if not (session.enabled and session.persistence.enabled):
+        return None
+    return make_store(
+        session.persistence.backend,
+        session.persistence.connection,
+        config.state_path,
+        max_sessions=session.max_sessions,
+        ttl_seconds=session.session_ttl_seconds,
+    )
 
 
 def _limits(config: Config) -> list[InterceptorEntry]:

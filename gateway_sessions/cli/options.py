@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from gateway_sessions.config import Loaded, Override, inert_settings, load
+from gateway_sessions.config import Loaded, Override, load, notices
 
 F_ = TypeVar("F_", bound=Callable[..., Any])
 
@@ -50,5 +50,5 @@ def loaded(
 
 def warn_of_inert(configuration: Loaded) -> None:
     """Tell on standard error which of the user's settings have no effect."""
-    for sentence in inert_settings(configuration):
+    for sentence in notices(configuration):
         click.echo(f"Warning: {sentence}", err=True)

@@ -11,6 +11,7 @@ from gateway_sessions.config.detection import detection_settings
 from gateway_sessions.config.inert import inert_settings
 from gateway_sessions.config.keys import Section
 from gateway_sessions.config.loader import Override, Source, load
+from gateway_sessions.config.notices import notices
 from gateway_sessions.config.schema import (
     Admin,
     Config,
@@ -44,4 +45,5 @@ __all__ = [
     "example",
     "inert_settings",
     "load",
+    "notices",
 ]

@@ -34,11 +34,6 @@ INERT = (
         "the gateway runs in one process",
         harmless=lambda config: config.server.workers == 1,
     ),
-    Inert(
-        "session.persistence",
-        "sessions are kept in memory only",
-        harmless=lambda config: not config.session.persistence.enabled,
-    ),
 )
 """Everything that has no effect, in the order of the schema's blocks."""
 

@@ -137,11 +137,25 @@ def _from_option(given: str | Override) -> tuple[tuple[str, ...], Node]:
 
 
 def _check_persistence(config: Config, given: Mapping[str, str]) -> None:
-    """Refuse a store that this version does not have, rather than forget sessions silently."""
+    """Refuse a store that keeps nothing, rather than forget sessions silently."""
     store = config.session.persistence
-    if store.enabled and store.backend != "memory":
-        key = "session.persistence.backend"
+    if not store.enabled or store.backend == "file":
+        return
+    prefix = "session.persistence"
+    if store.backend == "memory":
+        place = given.get(f"{prefix}.backend") or given.get(f"{prefix}.enabled")
         raise ConfigError(
-            f"{given.get(key, 'the configuration')}: {key} {store.backend} is not in this version;"
-            " set session.persistence.enabled to false."
+            f"{place or 'the configuration'}: {prefix}.backend memory keeps nothing beyond the"
+            f" process; set it to file, redis or postgres, or {prefix}.enabled to false."
         )
+    if not store.connection:
+        raise ConfigError(
+            f"{given.get(f'{prefix}.backend', 'the configuration')}: {prefix}.connection is"
+            f" missing; set it to the URL of the server, such as {_URLS[store.backend]}."
+        )
+
+
+_URLS = {
+    "redis": "redis://127.0.0.1:6379/0",
+    "postgres": "postgresql://user:password@127.0.0.1/sessions",
+}

@@ -118,11 +118,20 @@ class Explicit(Section, frozen=True, kw_only=True):
 class Persistence(Section, frozen=True, kw_only=True):
     """What of the sessions survives a restart."""
 
-    enabled: Annotated[bool, Key("Keep sessions beyond the process.")] = False
+    enabled: Annotated[
+        bool, Key("Keep sessions beyond the process, and share them with others.")
+    ] = False
     backend: Annotated[
-        Literal["memory", "file", "redis", "postgres"], Key("Where sessions are kept.")
+        Literal["memory", "file", "redis", "postgres"],
+        Key("Where sessions are kept: a file of this machine, or a server that replicas share."),
     ] = "memory"
-    connection: Annotated[str | None, Key("File, or URL of the database.", secret=True)] = None
+    connection: Annotated[
+        str | None,
+        Key(
+            "The file, or the URL of the server; null is live.db in the state directory.",
+            secret=True,
+        ),
+    ] = None
 
 
 class Session(Section, frozen=True, kw_only=True):

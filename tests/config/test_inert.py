@@ -24,15 +24,10 @@ def test_a_user_who_sets_nothing_hears_nothing() -> None:
 
 
 def test_each_key_without_effect_is_named_with_its_place() -> None:
-    given = {"server": {"workers": 2}, "session": {"persistence": {"enabled": True}}}
-    assert sentences(given) == [
+    assert sentences({"server": {"workers": 2}}) == [
         (
             "the configuration: server.workers has no effect in this version: the gateway runs in"
             " one process."
-        ),
-        (
-            "the configuration: session.persistence.enabled has no effect in this version: sessions"
-            " are kept in memory only."
         ),
     ]
 
@@ -41,10 +36,6 @@ def test_each_key_without_effect_is_named_with_its_place() -> None:
     ("quiet", "loud"),
     [
         ({"server": {"workers": 1}}, {"server": {"workers": 2}}),
-        (
-            {"session": {"persistence": {"enabled": False}}},
-            {"session": {"persistence": {"enabled": True}}},
-        ),
     ],
 )
 def test_a_value_that_asks_for_nothing_missing_is_fine(

@@ -201,22 +201,33 @@ def test_both_forms_of_upstreams_contradict(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("backend", ["file", "redis", "postgres"])
-def test_a_store_that_is_not_there_is_refused(backend: str, tmp_path: Path) -> None:
+def test_a_store_that_keeps_nothing_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "f.yaml"
-    path.write_text(f"session:\n  persistence:\n    enabled: true\n    backend: {backend}\n")
+    path.write_text("session:\n  persistence:\n    enabled: true\n")
     assert sentence(path) == (
-        f"{path}, line 4: session.persistence.backend {backend} is not in this version;"
-        " set session.persistence.enabled to false."
+        f"{path}, line 3: session.persistence.backend memory keeps nothing beyond the process;"
+        " set it to file, redis or postgres, or session.persistence.enabled to false."
     )
 
 
-def test_a_store_that_is_not_there_is_refused_in_code_too() -> None:
-    config = Config(session=Session(persistence=Persistence(enabled=True, backend="redis")))
+@pytest.mark.parametrize(
+    ("backend", "url"),
+    [
+        ("redis", "redis://127.0.0.1:6379/0"),
+        ("postgres", "postgresql://user:password@127.0.0.1/sessions"),
+    ],
+)
+def test_a_server_without_an_address_is_refused(backend: str, url: str) -> None:
+    config = Config(session=Session(persistence=Persistence(enabled=True, backend=backend)))  # type: ignore[arg-type]
     assert sentence(config) == (
-        "the configuration: session.persistence.backend redis is not in this version;"
-        " set session.persistence.enabled to false."
+        "the configuration: session.persistence.connection is missing; set it to the URL of the"
+        f" server, such as {url}."
     )
+
+
+def test_a_file_needs_no_name() -> None:
+    source = {"session": {"persistence": {"enabled": True, "backend": "file"}}}
+    assert load(source, environ={}).config.session.persistence.connection is None
 
 
 def test_a_store_that_is_off_is_accepted() -> None:
