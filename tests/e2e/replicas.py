@@ -5,15 +5,24 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.cli.helpers import INSTALLED, service
+from tests.cli.helpers import service
 from tests.e2e.all_kinds import SCRIPTED
 from tests.web.harness import BUFFER
 
+_PROGRAM = """
+from gateway_sessions.cli import main
+from gateway_sessions.index import breaker, shared
+breaker.CALL_SECONDS = shared.SETTLED_SECONDS = 10.0
+main()
+"""
+PATIENT = (sys.executable, "-c", _PROGRAM)
+"""The command, with more patience: verdicts are compared, not how busy the machine is."""
 _OURS = ("session-id", "parent-session-id", "session-relation", "session-source",
          "session-confidence")  # fmt: skip
 
@@ -34,9 +43,10 @@ def gateways(
     count: int,
     scripted: str,
     persistence: dict[str, Any] | None = None,
+    command: tuple[str, ...] = PATIENT,
     **changes: Any,
 ) -> Iterator[list[int]]:
-    """Run the installed command so many times, sharing sessions; yield the ports."""
+    """Run the command so many times, sharing sessions; yield the ports."""
     source = {
         "server": {"port": 0},
         "upstreams": [
@@ -60,7 +70,7 @@ def gateways(
             log = stack.enter_context((home / "errors").open("wb"))
             running = stack.enter_context(
                 service("serve", "--config", "gateway.yaml", cwd=home, errors=log,
-                        command=INSTALLED)
+                        command=command)
             )  # fmt: skip
             ports.append(int(running.url.rpartition(":")[2]))
         yield ports

@@ -8,6 +8,7 @@ rest follows when a test says so, and the next request goes out right after its 
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,10 +17,13 @@ from typing import Any, NamedTuple, Self
 
 from gateway_sessions.exchange import SessionTag
 from gateway_sessions.testing import ChatClient, Desk, Json, assistant, response_to
+from tests.traffic import chunks
 
 LIMIT = 20.0
 """Seconds after which anything that a test waits for counts as hanging."""
-_BEGUN = (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
+STREAM = "stream"
+"""Stands for the dialect of responses that are streams, OpenAI's."""
+_BEGUN = (b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nConnection: close\r\n"
           b"Transfer-Encoding: chunked\r\n\r\n")  # fmt: skip
 
 
@@ -31,7 +35,7 @@ class Provider:
         self._listening.settimeout(LIMIT)
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
 
-    def accept(self) -> socket.socket:
+    def accept(self, *, stream: bool = False) -> socket.socket:
         """Take a request, begin to answer it, and return its connection."""
         connection, _ = self._listening.accept()
         connection.settimeout(LIMIT)
@@ -39,7 +43,7 @@ class Provider:
         length = int(_fields(head).get("content-length", "0"))
         while len(body) < length:
             body += _received(connection)
-        connection.sendall(_BEGUN)
+        connection.sendall(_BEGUN % (b"text/event-stream" if stream else b"application/json"))
         return connection
 
     def __enter__(self) -> Self:
@@ -89,10 +93,11 @@ class WireClient(ChatClient):
                 headers[name] = f"{headers[name]}-{self.desk.name}"
         connection = socket.create_connection(("127.0.0.1", next(self.desk.ports)), LIMIT)
         connection.sendall(_written(path, headers, json.dumps(body).encode()))
-        answering = self.desk.provider.accept()
-        number = next(self.desk.numbers)
-        name = f"{self.desk.name}-{number}"
-        return self.desk.sent(WireSent(self.dialect, connection, answering, name))
+        streams = bool(body.get("stream"))
+        answering = self.desk.provider.accept(stream=streams)
+        name = f"{self.desk.name}-{next(self.desk.numbers)}"
+        dialect = STREAM if streams else self.dialect
+        return self.desk.sent(WireSent(dialect, connection, answering, name))
 
 
 class WireSent:
@@ -110,12 +115,18 @@ class WireSent:
     def answer(self, reply: str | Json, seconds: float = 1.0) -> Json:
         """Let the whole reply arrive; return it as the assistant message a client keeps."""
         message = assistant(reply) if isinstance(reply, str) else dict(reply)
-        body = json.dumps(response_to(self._dialect, message) | {"id": self._name}).encode()
-        self._provider.sendall(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+        for piece in self._pieces(message):
+            self._provider.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
+        self._provider.sendall(b"0\r\n\r\n")
         while not self._rest.endswith(b"\r\n0\r\n\r\n"):
             self._rest += _received(self._client)
         self.close()
         return message
+
+    def _pieces(self, message: Json) -> list[bytes]:
+        if self._dialect == STREAM:
+            return chunks(*re.findall(r"\S+ ?", message["content"]))
+        return [json.dumps(response_to(self._dialect, message) | {"id": self._name}).encode()]
 
     def fail(self, seconds: float = 1.0) -> None:
         """Let the provider go away in the middle of its answer."""
