@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from gateway_sessions.errors import UnreadableBody
 from gateway_sessions.exchange import Client, Exchange, Headers, Request
 from gateway_sessions.hooks import Context
 from gateway_sessions.index.base import Index
+from gateway_sessions.index.store import Store
 from gateway_sessions.prices import Prices
 from gateway_sessions.random_names import random_name
 from gateway_sessions.recorded import Recorded, Recording
@@ -70,6 +72,8 @@ class Gateway:
         *,
         secret: bytes,
         index: Index | None = None,
+        store: Store | None = None,
+        backend: str = "",
         interceptors: InterceptorChain | None = None,
         recording: Recording | None = None,
         prices: Prices | None = None,
@@ -84,6 +88,9 @@ class Gateway:
             settings: the ``session`` block of the configuration.
             secret: at least 16 bytes; replicas that share sessions share it.
             index: where sessions are kept; by default in memory.
+            store: what shares them with other processes, and with later ones; made but not
+                opened.
+            backend: the kind of store, for metrics.
             interceptors: the chain, made but not opened.
             recording: what records sessions, made but not opened; None records nothing.
             prices: what tokens cost; None leaves costs out.
@@ -96,7 +103,15 @@ class Gateway:
         self.interceptors = interceptors or InterceptorChain((), self.telemetry)
         self.clock = clock
         self.monotonic = monotonic
-        self.tracker = Tracker(settings, secret, self.telemetry, index=index, explain=explain)
+        self.tracker = Tracker(
+            settings,
+            secret,
+            self.telemetry,
+            index=index,
+            store=store,
+            backend=backend,
+            explain=explain,
+        )
         self.recorded = (
             Recorded(recording, self.telemetry, clock) if recording is not None else None
         )
@@ -122,7 +137,7 @@ class Gateway:
         state_directory: Path = Path(),
         database: Path | None = None,
     ) -> None:
-        """Open the interceptors and the recording.
+        """Open the store of sessions, the interceptors and the recording.
 
         Raises:
             StartError, ConfigError: one of them refuses; then nothing is left open.
@@ -137,13 +152,14 @@ class Gateway:
             database=database,
             stopping=self.stopping,
         )
-        await self.interceptors.open(context)
-        if self._recording is not None:
-            try:
+        async with AsyncExitStack() as opened:
+            await self.tracker.open()
+            opened.push_async_callback(self.tracker.close)
+            await self.interceptors.open(context)
+            opened.push_async_callback(self.interceptors.close)
+            if self._recording is not None:
                 await self._recording.open()
-            except BaseException:
-                await self.interceptors.close()
-                raise
+            opened.pop_all()
         self._open = True
         self._expire()
 
@@ -156,6 +172,7 @@ class Gateway:
         if self._expiry is not None:
             self._expiry.cancel()
         await self.interceptors.close()
+        await self.tracker.close()
         if self._recording is not None:
             await self._recording.shutdown()
 
@@ -166,9 +183,9 @@ class Gateway:
             await self._recording.flush()
 
     def problems(self) -> list[str]:
-        """Return one sentence for each writer that fails at present, for ``/readyz``."""
+        """Return one sentence for each part that fails at present, for ``/readyz``."""
         recording = [] if self._recording is None else self._recording.problems()
-        return self.interceptors.problems() + recording
+        return self.tracker.problems() + self.interceptors.problems() + recording
 
     def stats(self) -> dict[str, Any]:
         """Return what can only be read now.

@@ -125,6 +125,10 @@ class Tracker:
         if self.shared is not None:
             await self.shared.stop()
 
+    def problems(self) -> list[str]:
+        """Return one sentence for what does not work at present."""
+        return [] if self.shared is None else self.shared.problems()
+
     def begin(self, conversation: Conversation, sender: Sender, now: float) -> Tracked:
         """Put a request that arrives now into a session.
 

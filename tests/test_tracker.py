@@ -196,6 +196,18 @@ class Others:
     def settled(self, tracked: Tracked) -> Awaitable[None] | None:
         return asyncio.sleep(0) if tracked.tag().relation == "first" else None
 
+    def remembered(self, tracked: Tracked, now: float) -> None:
+        raise AssertionError("nothing is remembered here")
+
+    async def open(self) -> None:
+        self.opened = True
+
+    async def stop(self) -> None:
+        self.opened = False
+
+    def problems(self) -> list[str]:
+        return ["others are away"]
+
 
 class TestShared:
     async def test_what_is_in_memory_is_waited_for_by_nobody(self) -> None:
@@ -214,6 +226,18 @@ class TestShared:
         commit = follow.settled(follow.place(plan, NOW))
         assert commit is not None
         await commit
+
+    async def test_they_are_opened_and_closed(self) -> None:
+        follow = tracker()
+        await follow.open()
+        await follow.close()
+        assert follow.problems() == []
+        follow.shared = others = Others()
+        await follow.open()
+        assert others.opened
+        assert follow.problems() == ["others are away"]
+        await follow.close()
+        assert not others.opened
 
 
 def test_an_index_of_ones_own() -> None:

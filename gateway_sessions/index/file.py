@@ -86,8 +86,8 @@ class FileStore:
                 be found.
             clock: unix seconds.
         """
-        self.place = str(path)
-        """The file, for messages."""
+        self.name = f"the file {path}"
+        """For messages."""
         self._path = path
         self._max_sessions = max_sessions
         self._gone_after = 2 * ttl_seconds

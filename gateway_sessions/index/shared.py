@@ -30,6 +30,7 @@ from gateway_sessions.detection.records import (
 from gateway_sessions.detection.session import Session
 from gateway_sessions.detection.verdict import ECHO, SUBAGENT, Verdict
 from gateway_sessions.detection.view import CANDIDATES
+from gateway_sessions.index.breaker import Breaker
 from gateway_sessions.index.committer import Committer
 from gateway_sessions.index.held import HABIT, Held, HeldHabit, HeldSession
 from gateway_sessions.index.memory import MemoryIndex
@@ -78,13 +79,15 @@ class SharedIndex:
         """Share the sessions of a detector.
 
         Args:
-            store: answers within `SETTLED_SECONDS`, or raises `StoreFailed`.
+            store: answers in time, or raises `StoreFailed`; see `Breaker`.
             detector: whose memories are shared as well.
             max_sessions: kept in this process.
             ttl_seconds: idle time after which a session has expired.
             ended: told of sessions that were used last by this process and have expired.
             fell_back: told of every look-up that the store did not answer.
         """
+        if isinstance(store, Breaker):
+            store.returned = self._worked
         self._store = store
         self._detector = detector
         self._memories = detector.memories
@@ -341,13 +344,11 @@ class SharedIndex:
 
     def _worked(self) -> None:
         if self._failure:
-            logger.info("sessions are shared again")
             self._failure = ""
             self._committer.resume()
 
     def _failed(self, error: StoreFailed) -> None:
-        if not self._failure:
-            logger.warning("sessions are not shared until their store is back: %s", error)
+        # The breaker says it once; here it would be said for every request.
         self._failure = str(error)
 
 

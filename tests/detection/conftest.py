@@ -25,7 +25,7 @@ def both_ways(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     def straight(self: Detector, plan: Plan, view: View, now: float) -> Verdict | None:
         found = short_cut(self, plan, view, now)
-        ask = self._ask(plan, view, now)
+        ask = self.ask(plan, view, now)
         allowed = answering(facts_of(ask))
         climbed = next((rule, said) for rule in LADDER if (said := rule.answer(ask)) is not None)
         assert climbed[0].answer in allowed

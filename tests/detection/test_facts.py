@@ -27,7 +27,7 @@ TASK = "Look for the needle in the haystack over there, and do not come back wit
 def ask(*messages: Any, headers: dict[str, str] | None = None, **fields: Any) -> Ask:
     detector = Detector(DetectionSettings(), b"0123456789abcdef", lambda: "sess_1")
     plan = detector.plan(chat(*messages, **fields), Sender(headers or {}, "/"))
-    return detector._ask(plan, MemoryIndex(10, 10.0), NOW)
+    return detector.ask(plan, MemoryIndex(10, 10.0), NOW)
 
 
 def test_a_first_prompt_has_none() -> None:
@@ -69,7 +69,7 @@ def facts_in(desk: Desk, key: str = "key") -> int:
     tracker = desk.tracker
     sent = desk.client(key).send([user("hi")])
     sent.fail()
-    return facts_of(tracker._detector._ask(sent.tracked.plan, tracker.index, desk.clock()))
+    return facts_of(tracker._detector.ask(sent.tracked.plan, tracker.index, desk.clock()))
 
 
 def test_rules_are_asked_in_order_where_what_they_need_is_there() -> None:

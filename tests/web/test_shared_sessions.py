@@ -55,9 +55,21 @@ class Slow:
         self.stored = asyncio.Event()
         self.commits: list[asyncio.Task[None]] = []
 
+    async def open(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
     async def fetch(self, plan: Plan, now: float) -> None:
         self.fetched.append(now)
         await asyncio.sleep(0)
+
+    def remembered(self, tracked: Tracked, now: float) -> None:
+        pass
+
+    def problems(self) -> list[str]:
+        return []
 
     def settled(self, tracked: Tracked) -> Awaitable[None] | None:
         self.asked.set()
