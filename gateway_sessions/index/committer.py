@@ -51,6 +51,8 @@ class Committer:
         self._dirty: dict[tuple[int, str], Held] = {}
         self._task: asyncio.Task[None] | None = None
         self._retry: asyncio.TimerHandle | None = None
+        self._broken = False
+        """Whether the last attempt met what nobody thought of, and it was said."""
 
     @property
     def unsent(self) -> int:
@@ -122,7 +124,9 @@ class Committer:
             self._failed(error)
         except Exception:
             # Nothing that is wrong with a store, or with us, may end the task for all others.
-            logger.exception("sessions could not be stored")
+            if not self._broken:
+                logger.exception("sessions could not be stored")
+            self._broken = True
             for held in helds:
                 self._give_up(held)
         else:
@@ -140,6 +144,7 @@ class Committer:
         finally:
             for held in helds:
                 held.busy = False
+        self._broken = False
         self._worked()
         again = []
         for held, change in zip(helds, changes, strict=True):

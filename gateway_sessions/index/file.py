@@ -27,6 +27,7 @@ from typing import TypeVar
 
 from gateway_sessions.detection.view import CANDIDATES
 from gateway_sessions.errors import StartError
+from gateway_sessions.index.news import News, append
 from gateway_sessions.index.sessions_file import BUCKETS, opened
 from gateway_sessions.index.store import Change, StoredSession, StoreFailed
 from gateway_sessions.index.upkeep import Upkeep
@@ -40,23 +41,27 @@ PAUSE_SECONDS = 0.0005
 """Between two tries: a commit of another process takes less."""
 
 _SIGNED = 2**63
-_FIND = """
-SELECT s.n, s.id, s.version, s.used FROM json_each(?1) AS asked CROSS JOIN sessions AS s
-WHERE s.n IN (
-  SELECT k.n FROM keys AS k WHERE k.key = asked.value AND EXISTS (
-    SELECT 1 FROM sessions AS live WHERE live.n = k.n AND live.scope = ?2 AND live.used >= ?3
-  ) ORDER BY k.n DESC LIMIT ?4
-)
+_KEYS = """
+SELECT asked.value, k.n FROM json_each(?1) AS asked JOIN keys AS k ON k.key = asked.value
+AND k.n IN (SELECT n FROM keys WHERE key = asked.value ORDER BY n DESC LIMIT ?2)
 """
+_FIND = """
+SELECT n, id, version, used FROM sessions
+WHERE n IN (SELECT value FROM json_each(?1)) AND +scope = ?2 AND used >= ?3
+"""
+"""The plus keeps SQLite from going through all sessions of the scope instead."""
+_KEYS_READ = 4 * CANDIDATES
+"""Sessions read of each key: some of them may have gone."""
 _READ = "SELECT version, used, state FROM sessions WHERE n = ?"
 _UPDATE = (
     "UPDATE sessions SET version = ?, used = ?, bucket = ?, state = ?"
     " WHERE scope = ? AND id = ? AND version = ? RETURNING n"
 )
 _NEWER = "SELECT version, used, state FROM sessions WHERE scope = ? AND id = ?"
-_INSERT = "INSERT INTO sessions (version, used, bucket, state, scope, id) VALUES (?, ?, ?, ?, ?, ?)"
-_ADD = "INSERT OR IGNORE INTO keys (key, n) VALUES (?, ?)"
-_REMOVE = "DELETE FROM keys WHERE key = ? AND n = ?"
+_INSERT = (
+    "INSERT INTO sessions (version, used, bucket, state, scope, id) VALUES (?, ?, ?, ?, ?, ?)"
+    " RETURNING n"
+)
 _COUNT = (
     "INSERT INTO scopes (scope, held) VALUES (?, 1)"
     " ON CONFLICT (scope) DO UPDATE SET held = held + 1 RETURNING held"
@@ -95,6 +100,7 @@ class FileStore:
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
         self._upkeep: Upkeep | None = None
+        self._news = News()
 
     async def open(self) -> None:
         """Open the file, or make it; one that is damaged is put aside.
@@ -104,26 +110,25 @@ class FileStore:
         """
         if self._connection is None:
             self._connection = await asyncio.to_thread(opened, self._path, self._clock())
+            self._news = News()
             self._start_upkeep()
 
     async def fetch(
         self, scope: int, keys: Sequence[int], known: Mapping[str, int]
     ) -> list[StoredSession]:
         """Return the sessions of a scope to which any of some keys leads; see `Store`."""
-        packed = json.dumps([_signed(key ^ scope) for key in keys])
+        asked = [_signed(key ^ scope) for key in keys]
         since = self._clock() - self._gone_after
 
         def found(connection: sqlite3.Connection) -> list[StoredSession]:
-            sessions: dict[str, StoredSession] = {}
-            asked = (packed, _signed(scope), since, CANDIDATES)
-            for number, name, version, used in connection.execute(_FIND, asked).fetchall():
-                if name in sessions:
-                    continue
-                if known.get(name) == version:
-                    sessions[name] = StoredSession(name, version, used, None)
-                elif row := connection.execute(_READ, (number,)).fetchone():
-                    sessions[name] = StoredSession(name, *row)
-            return [*sessions.values()]
+            leads = self._leads(connection, asked)
+            numbers = {number for each in leads for number in each}
+            if not numbers:
+                return []
+            rows = connection.execute(_FIND, (json.dumps([*numbers]), _signed(scope), since))
+            live = {row[0]: (row[1], row[2], row[3]) for row in rows.fetchall()}
+            named = {number for each in leads for number in _newest(each, live)}
+            return [_stored(connection, number, live[number], known) for number in named]
 
         return await self._call(found)
 
@@ -158,6 +163,15 @@ class FileStore:
         )
         self._upkeep.start()
 
+    def _leads(self, connection: sqlite3.Connection, keys: list[int]) -> list[Sequence[int]]:
+        """Return for each of some keys the numbers of the sessions to which it leads."""
+        # In this order: what is moved meanwhile is found in the table.
+        self._news.read(connection, self._upkeep.moved if self._upkeep is not None else 0)
+        known: dict[int, list[int]] = {}
+        for key, number in connection.execute(_KEYS, (json.dumps(keys), _KEYS_READ)).fetchall():
+            known.setdefault(key, []).append(number)
+        return [self._news.of(key, known.get(key, ())) for key in keys]
+
     def _store(self, scope: int, change: Change) -> StoredSession | None:
         """Store one change, or return what is there instead."""
         connection = self._connection
@@ -170,18 +184,14 @@ class FileStore:
             there = connection.execute(_NEWER, (signed, change.id)).fetchone()
             if there is not None:
                 return StoredSession(change.id, *there)
-            number = connection.execute(_INSERT, new).lastrowid
+            (number,) = connection.execute(_INSERT, new).fetchone()
             if self._make_room(connection, signed) and self._upkeep is not None:
                 self._upkeep.removed()
         else:
             (number,) = row
-        if change.outdated:
-            kept = set(change.added)
-            gone = [(_signed(key ^ scope), number) for key in change.outdated if key not in kept]
-            connection.executemany(_REMOVE, gone)
-        if change.added:
-            added = [(_signed(key ^ scope), number) for key in change.added]
-            connection.executemany(_ADD, added)
+        kept = set(change.added)
+        outdated = [_signed(key ^ scope) for key in change.outdated if key not in kept]
+        append(connection, number, [_signed(key ^ scope) for key in kept], outdated)
         return None
 
     def _make_room(self, connection: sqlite3.Connection, scope: int) -> bool:
@@ -225,6 +235,25 @@ class FileStore:
                 await self.open()
             except StartError as error:
                 raise StoreFailed(str(error)) from error
+
+
+def _stored(
+    connection: sqlite3.Connection,
+    number: int,
+    found: tuple[str, int, float],
+    known: Mapping[str, int],
+) -> StoredSession:
+    """Return a session, with its state where that is not known."""
+    name, version, used = found
+    row = None
+    if known.get(name) != version:
+        row = connection.execute(_READ, (number,)).fetchone()
+    return StoredSession(name, *(row or (version, used, None)))
+
+
+def _newest(numbers: Sequence[int], live: Mapping[int, object]) -> list[int]:
+    """Return those of a key's sessions that are live and came last."""
+    return sorted((number for number in numbers if number in live), reverse=True)[:CANDIDATES]
 
 
 def _signed(number: int) -> int:

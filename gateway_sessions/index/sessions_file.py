@@ -19,7 +19,7 @@ from gateway_sessions.storage.sqlite import CorruptDatabase, connect, quarantine
 logger = logging.getLogger(__name__)
 
 PAGE_BYTES = 1024
-"""A commit touches a page for each key, anywhere in the file; small pages are less to write."""
+"""Keys lie anywhere in the file; small pages are less to write where only a few bytes change."""
 CHECK_SECONDS = 0.3
 """How long a file is looked over at the start."""
 BUCKETS = 16
@@ -41,6 +41,10 @@ def tables(dialect: Dialect) -> Sequence[str]:
         """CREATE TABLE keys (
             key INTEGER NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (key, n)
         ) WITHOUT ROWID""",
+        # See `gateway_sessions.index.news`.
+        """CREATE TABLE news (
+            seq INTEGER PRIMARY KEY, n INTEGER NOT NULL, added BLOB NOT NULL, outdated BLOB NOT NULL
+        )""",
         "CREATE TABLE scopes (scope INTEGER PRIMARY KEY, held INTEGER NOT NULL)",
     )
 

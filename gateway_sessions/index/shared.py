@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+from gateway_sessions.detection.clients import CLIENTS_KEPT
 from gateway_sessions.detection.detector import Detector
 from gateway_sessions.detection.lookups import Lookups, first, further, last
 from gateway_sessions.detection.plan import Plan
@@ -99,6 +100,7 @@ class SharedIndex:
         self._held: dict[str, HeldSession] = {}
         self._leaving: dict[str, HeldSession] = {}
         """Sessions that had to leave this process before what is new of them was stored."""
+        self._clients: dict[int, deque[str]] = {}
         self._habits: OrderedDict[tuple[int, int], HeldHabit] = OrderedDict()
         self._committer = Committer(store, self._worked, self._failed, self._merged)
         self._idle: dict[str, HeldSession] = {}
@@ -148,7 +150,7 @@ class SharedIndex:
         """Keep a session that was just used, and store it soon."""
         held = self._held.get(session.id)
         if held is None:
-            held = self._held[session.id] = HeldSession(session, self._memories)
+            held = self._hold(session)
         held.rekey(keys, outdated)
         self._local.commit(session, keys, now, outdated)
         self._leaving.pop(session.id, None)
@@ -183,8 +185,9 @@ class SharedIndex:
             await self._bring(plan.scope.seed, first(plan), now)
             for step in (further, last):
                 lookups = step(self._detector.ask(plan, self._local, now))
-                if lookups is not None:
-                    await self._bring(plan.scope.seed, lookups, now)
+                if lookups is None:
+                    break  # Who has nothing to ask further can be placed.
+                await self._bring(plan.scope.seed, lookups, now)
         except StoreFailed as error:
             self._failed(error)
             self._fell_back()
@@ -224,7 +227,9 @@ class SharedIndex:
     async def _bring(self, scope: int, lookups: Lookups, now: float) -> None:
         """Ask the store, learn what is newer, and forget what no longer holds."""
         here = lookups.owners(scope, self._local, self._memories)
-        known = {name: held.version for name in here if (held := self._held.get(name))}
+        # Of clients the rules want the newest sessions alone, but a store knows more of them.
+        asked = here if lookups.client is None else here.union(self._begun(scope, lookups.client))
+        known = {name: held.version for name in asked if (held := self._held.get(name))}
         if lookups.agent is not None:
             habit = self._habits.get((scope, lookups.agent))
             if habit is not None:
@@ -251,7 +256,7 @@ class SharedIndex:
         if (session.scope, session.id) != (scope, found.id):
             return
         if held is None:
-            held = self._held[found.id] = HeldSession(session, self._memories)
+            held = self._hold(session)
         before = held.keys
         held.learn(record, found.version, now)
         if held.dirty:
@@ -260,6 +265,20 @@ class SharedIndex:
         keys = [key for key in unpacked(held.keys) if key not in had]
         # The time of a use, not of a look, so that nothing expires by it.
         self._local.commit(held.session, keys, 0.0)
+
+    def _hold(self, session: Session) -> HeldSession:
+        held = self._held[session.id] = HeldSession(session, self._memories)
+        self._begun(session.scope, session.client).append(session.id)
+        return held
+
+    def _begun(self, scope: int, client: int) -> deque[str]:
+        """Return the sessions of a client that came here last."""
+        begun = self._clients.get(scope ^ client)
+        if begun is None:
+            if len(self._clients) >= CLIENTS_KEPT:
+                del self._clients[next(iter(self._clients))]
+            begun = self._clients[scope ^ client] = deque(maxlen=CANDIDATES)
+        return begun
 
     def _forget(self, names: set[str], known: dict[str, int], found: int) -> None:
         """Forget sessions that were changed elsewhere, so that keys no longer lead to them."""

@@ -48,7 +48,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
         )
     elif kind == "file":
         yield lambda max_sessions=1000: FileStore(
-            tmp_path / "sessions", max_sessions=max_sessions, ttl_seconds=TTL
+            tmp_path / "live.db", max_sessions=max_sessions, ttl_seconds=TTL
         )
     elif kind == "redis":
         server: Server = request.getfixturevalue("redis")

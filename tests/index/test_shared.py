@@ -211,7 +211,7 @@ class TestCache:
 
 def _all_keys(store: StoreInMemory) -> Any:
     class Everything:
-        agent = None
+        agent = client = None
 
         def owners(self, *_: Any) -> set[str]:
             return set()

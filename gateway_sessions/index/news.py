@@ -1,0 +1,75 @@
+"""Keys that were registered just now, before they are where all keys are.
+
+Keys are hashes: each of them lies on another page of the table of keys, and to write six pages for
+every turn costs more than all the rest of it.  So a commit appends what changed of its keys as one
+row to a list of news, and `gateway_sessions.index.upkeep` moves many of them into the table at a
+time.  Until then they are found here, in memory, where every process reads the news of all.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+_READ = "SELECT seq, n, added, outdated FROM news WHERE seq > ? ORDER BY seq"
+_APPEND = "INSERT INTO news (n, added, outdated) VALUES (?, ?, ?)"
+
+
+def append(
+    connection: sqlite3.Connection, number: int, added: Sequence[int], outdated: Sequence[int]
+) -> None:
+    """Tell how the keys of a session, known by its number, have changed."""
+    if added or outdated:
+        connection.execute(_APPEND, (number, packed(added), packed(outdated)))
+
+
+def packed(keys: Sequence[int]) -> bytes:
+    """Return keys as the file has them, 8 bytes each."""
+    return struct.pack(f"<{len(keys)}q", *keys)
+
+
+def unpacked(keys: bytes) -> tuple[int, ...]:
+    """Return keys that were packed."""
+    return struct.unpack(f"<{len(keys) // 8}q", keys)
+
+
+class News:
+    """What the news say of each key."""
+
+    def __init__(self) -> None:
+        self._read = 0
+        """The last row that was read."""
+        self._said: dict[int, dict[int, tuple[int, bool]]] = {}
+        """By key and session: the row that said something last, and whether it was added."""
+        self._order: deque[tuple[int, int, int]] = deque()
+        """Row, key and session of all that was said."""
+
+    def read(self, connection: sqlite3.Connection, moved: int) -> None:
+        """Learn what is new; forget the rows up to ``moved``, which are in the table by now."""
+        for row, number, added, outdated in connection.execute(_READ, (self._read,)).fetchall():
+            self._note(row, number, unpacked(outdated), is_added=False)
+            self._note(row, number, unpacked(added), is_added=True)
+            self._read = row
+        order = self._order
+        while order and order[0][0] <= moved:
+            row, key, number = order.popleft()
+            numbers = self._said[key]
+            if numbers.get(number, (0, False))[0] == row:
+                del numbers[number]
+                if not numbers:
+                    del self._said[key]
+
+    def of(self, key: int, known: Sequence[int]) -> Sequence[int]:
+        """Return the sessions to which a key leads, as ``known`` from the table and as was said."""
+        said = self._said.get(key)
+        if said is None:
+            return known
+        numbers = {number for number in known if said.get(number, (0, True))[1]}
+        return [*numbers.union(number for number, (_, is_added) in said.items() if is_added)]
+
+    def _note(self, row: int, number: int, keys: Iterable[int], *, is_added: bool) -> None:
+        for key in keys:
+            self._said.setdefault(key, {})[number] = (row, is_added)
+            self._order.append((row, key, number))
