@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from itertools import chain, islice
 
 import msgspec
 from cachetools import LRUCache
@@ -169,6 +169,12 @@ class EchoIndex:
         """Whether there are texts of a scope of a kind."""
         texts = self._scopes.get(scope)
         return texts is not None and (texts.calls if kind == CALL else texts.summaries) > 0
+
+    def newest(self, scope: int, most: int) -> set[str]:
+        """Return the sessions of a scope with the newest texts."""
+        texts = self._scopes.get(scope)
+        numbers = islice(reversed(texts.numbers), most) if texts is not None else ()
+        return {text.session.id for n in numbers if (text := self._texts.get(n)) is not None}
 
     def quoted(self, scope: int, folded: bytes, lines: Sequence[bytes] = ()) -> list[Quote]:
         """Return the texts of a scope that a text quotes, the most quoted first.

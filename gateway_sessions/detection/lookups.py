@@ -6,7 +6,7 @@ not answer from what the steps before have brought:
 
 =========  =====================================================================================
 `first`    what every request asks: ids that it names, the history up to its newest reply, the
-           request itself.  Of one without a history it is all there is to ask
+           request itself.  Of one without a history it is all, where nobody waits for tasks
 `further`  replies and older parts of the history; tasks; calls that tell equal histories apart
 `last`     words: altered histories, summaries, side calls, other sessions of the client
 =========  =====================================================================================
@@ -19,6 +19,7 @@ from __future__ import annotations
 import msgspec
 
 from gateway_sessions.detection.ask import Ask
+from gateway_sessions.detection.echo import CALL, SUMMARY
 from gateway_sessions.detection.echo_rules import (
     subagent,
     summary_marks,
@@ -43,10 +44,11 @@ from gateway_sessions.detection.records import (
     echo_key,
     habit_key,
     history_key,
+    texts_key,
     turn_key,
 )
 from gateway_sessions.detection.rules_of_history import anchor, branch, prefix
-from gateway_sessions.detection.view import View
+from gateway_sessions.detection.view import CANDIDATES, View
 from gateway_sessions.detection.walk import runs_backwards
 
 
@@ -57,6 +59,8 @@ class Lookups(msgspec.Struct, frozen=True, gc=False):
     """Keys of the index."""
     texts: frozenset[int] = frozenset()
     """Fingerprints of pending tool arguments and summaries."""
+    any_texts: bool = False
+    """Whether to ask for sessions of the scope that have such texts, the newest."""
     turns: frozenset[int] = frozenset()
     """Beginnings of newest prompts and replies."""
     replies: frozenset[int] = frozenset()
@@ -70,6 +74,8 @@ class Lookups(msgspec.Struct, frozen=True, gc=False):
         """Return all as keys of a store."""
         found = list(self.states)
         found += map(echo_key, self.texts)
+        if self.any_texts:
+            found.append(texts_key(scope))
         found += map(turn_key, self.turns)
         found += map(history_key, self.replies)
         if self.client is not None:
@@ -82,6 +88,8 @@ class Lookups(msgspec.Struct, frozen=True, gc=False):
         """Return the sessions to which these lead as far as is known here."""
         found = {session.id for key in self.states for session in view.candidates(scope, key)}
         found |= memories.echo.owners(self.texts)
+        if self.any_texts:
+            found |= memories.echo.newest(scope, 2 * CANDIDATES)
         found |= memories.turns.owners(self.turns)
         found |= memories.histories.owners(self.replies)
         if self.client is not None:
@@ -107,7 +115,7 @@ def first(plan: Plan) -> Lookups:
         ids = (given.value, given.parent, given.previous)
         states |= {explicit_key(scope, given, each) for each in ids if each}
     elif answer is None and not named:
-        opening = _opening(plan)
+        opening = _opening(plan, with_texts=False)
         states |= opening.states
         return msgspec.structs.replace(opening, states=frozenset(states), agent=plan.agent)
     return Lookups(frozenset(states), agent=plan.agent)
@@ -127,13 +135,18 @@ def further(ask: Ask) -> Lookups | None:
             return None
         states, tasks = frozenset[int](), True
     elif plan.walk.newest_answer is None:
-        # Without a name `first` has asked for all of it.
-        return _opening(plan) if named_reply(plan.conversation.fields) else None
+        if named_reply(plan.conversation.fields):
+            return _opening(plan, with_texts=True)
+        # `first` has asked for all of it, but for texts: there may be none in the scope.
+        scope = plan.scope.seed
+        if not (ask.echo.holds(scope, CALL) or ask.echo.holds(scope, SUMMARY)):
+            return None
+        return Lookups(texts=frozenset(task_marks(plan) | summary_marks(plan)))
     else:
         states, tasks = _parts(plan), True
     texts = task_marks(plan) if tasks and plan.explicit is None else ()
     turns = turn_marks(plan) if texts else ()
-    found = Lookups(states, frozenset(texts), frozenset(turns))
+    found = Lookups(states, texts=frozenset(texts), turns=frozenset(turns))
     return found if states or texts or turns else None
 
 
@@ -147,18 +160,18 @@ def last(ask: Ask) -> Lookups | None:
     return _words(plan, fuzzy=ask.settings.fuzzy_matching)
 
 
-def _opening(plan: Plan) -> Lookups:
+def _opening(plan: Plan, *, with_texts: bool) -> Lookups:
     """Return all that a request without a history asks: nothing but words tell whose it is."""
+    found = _words(plan, fuzzy=False, summaries=with_texts)
+    texts = found.texts | task_marks(plan) if with_texts else found.texts
     return msgspec.structs.replace(
-        _words(plan, fuzzy=False),
-        states=_inside(plan),
-        texts=frozenset(task_marks(plan) | summary_marks(plan)),
+        found, states=_inside(plan), texts=texts, any_texts=not with_texts
     )
 
 
-def _words(plan: Plan, *, fuzzy: bool) -> Lookups:
+def _words(plan: Plan, *, fuzzy: bool, summaries: bool = True) -> Lookups:
     return Lookups(
-        texts=frozenset(summary_marks(plan)),
+        texts=frozenset(summary_marks(plan)) if summaries else frozenset(),
         turns=frozenset(turn_marks(plan)),
         replies=frozenset(reply_marks(plan)) if fuzzy else frozenset(),
         client=plan.client,

@@ -42,7 +42,9 @@ TEXTS_BYTES = 12 * 1024
 TEXTS_KEPT = 64
 """Pending tool arguments of one session, the newest."""
 
-_NAME, _ECHO, _TURN, _HISTORY, _CLIENT, _HABIT = 0x17F, 0x27F, 0x37F, 0x47F, 0x57F, 0x67F
+_NAME, _ECHO, _TURN, _HISTORY, _CLIENT, _HABIT, _TEXTS = (
+    *(0x17F, 0x27F, 0x37F, 0x47F, 0x57F, 0x67F, 0x77F),
+)
 _SPREAD = 0x9E3779B97F4A7C15
 """Times this (2^64 / golden ratio), each of the constants flips half of a key's bits."""
 _EVERY_BIT = 2**64 - 1
@@ -116,6 +118,11 @@ def echo_key(mark: int) -> int:
     return _of_kind(mark, _ECHO)
 
 
+def texts_key(scope: int) -> int:
+    """Return the key of the sessions of a scope with texts that may be quoted."""
+    return _of_kind(scope, _TEXTS)
+
+
 def turn_key(mark: int) -> int:
     """Return the key of how a newest prompt or reply opens."""
     return _of_kind(mark, _TURN)
@@ -172,6 +179,8 @@ def exported(session: Session, keys: Iterable[int], begun_by: int, memories: Mem
     # Only quotations from the first byte to the last count, and these have every fingerprint of
     # a text.  Templates begin alike and forms end alike, so both ends are told.
     marks += [echo_key(mark) for text in texts for mark in (text.marks[0], text.marks[-1])]
+    if texts:
+        marks.append(texts_key(scope))
     record.marks = packed(list(dict.fromkeys(marks)))
     return record
 

@@ -50,7 +50,7 @@ SELECT n, id, version, used FROM sessions
 WHERE n IN (SELECT value FROM json_each(?1)) AND +scope = ?2 AND used >= ?3
 """
 """The plus keeps SQLite from going through all sessions of the scope instead."""
-_KEYS_READ = 4 * CANDIDATES
+_KEYS_READ = CANDIDATES + 8
 """Sessions read of each key: some of them may have gone."""
 _READ = "SELECT version, used, state FROM sessions WHERE n = ?"
 _UPDATE = (

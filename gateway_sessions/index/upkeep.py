@@ -34,8 +34,8 @@ LONGEST_LOG_BYTES = 16 * 2**20
 """Size from which the log is emptied, for which those who write wait some milliseconds."""
 NEWS_READ = 100
 """Rows of news read at once."""
-MOVED_AT_ONCE = 300
-"""Keys moved by one statement: about a millisecond, for which commits wait."""
+MOVED_AT_ONCE = 100
+"""Keys moved by one statement: less than a millisecond, for which commits wait."""
 REMOVED_AT_ONCE = 100
 """Sessions removed by one statement: about a millisecond."""
 KEYS_AT_ONCE = 2000

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway_sessions.detection.canonical import fold_text
 from gateway_sessions.detection.detector import Detector, Sender
+from gateway_sessions.detection.echo import CALL, kept_text
 from gateway_sessions.detection.lookups import Lookups, first, further, last
 from gateway_sessions.detection.memories import Memories
 from gateway_sessions.detection.plan import (
@@ -14,7 +16,7 @@ from gateway_sessions.detection.plan import (
     last_key,
     response_key,
 )
-from gateway_sessions.detection.records import client_key, echo_key, habit_key
+from gateway_sessions.detection.records import client_key, echo_key, habit_key, texts_key
 from gateway_sessions.detection.session import Session
 from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.index.memory import MemoryIndex
@@ -84,12 +86,25 @@ class TestFirst:
     def test_without_a_history_all_is_asked_at_once(self) -> None:
         asked = plan(user(QUESTION))
         found = first(asked)
-        assert found.texts
+        assert found.any_texts
         assert found.turns
         assert found.client == asked.client
-        assert client_key(asked.scope.seed, asked.client) in found.keys(asked.scope.seed)
-        assert {echo_key(mark) for mark in found.texts} <= set(found.keys(asked.scope.seed))
+        scope = asked.scope.seed
+        assert {client_key(scope, asked.client), texts_key(scope)} <= set(found.keys(scope))
         assert steps(asked) == [None, None]
+
+    def test_but_for_texts_which_are_asked_for_where_there_are_any(self) -> None:
+        detector = Detector(DetectionSettings(), b"a secret for tests", lambda: "sess_1")
+        asked = plan(user(QUESTION))
+        of = Session(id="sess_1", scope=asked.scope.seed, started=NOW, used=NOW)
+        text = kept_text(of, CALL, fold_text(QUESTION), NOW, "call_1/0")
+        detector.memories.echo.note(text)
+        found = further(detector.ask(asked, index(), NOW))
+        assert found is not None
+        assert {text.marks[0], text.marks[-1]} <= found.texts
+        assert {echo_key(mark) for mark in found.texts} == set(found.keys(asked.scope.seed))
+        hint = Lookups(any_texts=True)
+        assert hint.owners(asked.scope.seed, index(), detector.memories) == {"sess_1"}
 
     def test_who_names_a_session_asks_no_words(self) -> None:
         found = first(plan(user(QUESTION), x_session_id="a"))

@@ -138,6 +138,7 @@ class TestKeys:
             records.history_key(33),
             records.echo_key(text.marks[0]),
             records.echo_key(text.marks[-1]),
+            records.texts_key(SCOPE),
         }
 
     def test_kinds_never_meet(self) -> None:

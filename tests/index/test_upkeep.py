@@ -167,6 +167,7 @@ async def test_one_process_at_a_time_does_it(
 ) -> None:
     monkeypatch.setattr(module, "ROUND_SECONDS", 0.001)
     await fill(store, 3, NOW - 3 * TTL)
+    await store.close()
     with Path(f"{path}.upkeep").open("w") as other:  # noqa: ASYNC230 - a lock, and no reading
         fcntl.flock(other, fcntl.LOCK_EX)
         looked = threading.Event()
