@@ -269,6 +269,8 @@ def _exact(names: Sequence[str], measured: Sequence[tuple[str, float]]) -> list[
 
     It is clear where as many times as results are named.
     """
+    if not measured:
+        return [None] * len(names)
     found: list[float | None] = []
     for place, name in enumerate(names):
         times = [spent for tool, spent in measured if tool == name]
