@@ -46,7 +46,7 @@ class CorruptDatabase(GatewaySessionsError):
 
 
 def connect(
-    path: Path, *, check_seconds: float = CHECK_SECONDS, page_bytes: int = 4096
+    path: Path, *, check_seconds: float = CHECK_SECONDS, page_bytes: int = PAGE_BYTES
 ) -> sqlite3.Connection:
     """Return the writing connection to a database, which is made (mode 0600) if it is missing.
 
@@ -69,8 +69,7 @@ def connect(
     try:
         with translated(path):
             _look_over(path, connection, check_seconds)
-            connection.execute(f"PRAGMA page_size = {page_bytes:d}")
-            _set_up(path, connection)
+            _set_up(path, connection, page_bytes)
     except BaseException:
         connection.close()
         raise
@@ -264,9 +263,9 @@ def _complaint(connection: sqlite3.Connection, check_seconds: float) -> str | No
     return None if found == "ok" else str(found)
 
 
-def _set_up(path: Path, connection: sqlite3.Connection) -> None:
+def _set_up(path: Path, connection: sqlite3.Connection, page_bytes: int) -> None:
     try:
-        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a file with pages, it stays
+        connection.execute(f"PRAGMA page_size = {page_bytes:d}")  # of a file with pages, it stays
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     except sqlite3.OperationalError as error:
