@@ -19,6 +19,7 @@ from itertools import dropwhile, islice
 from gateway_sessions.conversation import SYSTEM, Message
 from gateway_sessions.detection import verdict as v
 from gateway_sessions.detection.ask import Ask
+from gateway_sessions.detection.chains import Run, runs_backwards
 from gateway_sessions.detection.histories import (
     LONGEST_RAW,
     TURNS_KEPT,
@@ -37,7 +38,6 @@ from gateway_sessions.detection.likeness import (
 )
 from gateway_sessions.detection.plan import Plan, last_key
 from gateway_sessions.detection.verdict import Verdict
-from gateway_sessions.detection.walk import Run, runs_backwards
 
 OWN_REPLIES = 2
 """Replies of the history that this session alone must have given."""

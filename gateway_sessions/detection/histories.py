@@ -19,9 +19,9 @@ import msgspec
 from xxhash import xxh3_64_intdigest
 
 from gateway_sessions.conversation import Message, Text, Thinking
+from gateway_sessions.detection.chains import Run
 from gateway_sessions.detection.plan import Plan, last_key
 from gateway_sessions.detection.session import Session
-from gateway_sessions.detection.walk import Run
 
 TURNS_KEPT = 8
 """Newest turns kept of a session."""

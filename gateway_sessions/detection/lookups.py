@@ -19,6 +19,7 @@ from __future__ import annotations
 import msgspec
 
 from gateway_sessions.detection.ask import Ask
+from gateway_sessions.detection.chains import runs_backwards
 from gateway_sessions.detection.echo import CALL, SUMMARY
 from gateway_sessions.detection.echo_rules import (
     subagent,
@@ -49,7 +50,6 @@ from gateway_sessions.detection.records import (
 )
 from gateway_sessions.detection.rules_of_history import anchor, branch, prefix
 from gateway_sessions.detection.view import CANDIDATES, View
-from gateway_sessions.detection.walk import runs_backwards
 
 
 class Lookups(msgspec.Struct, frozen=True, gc=False):

@@ -11,9 +11,10 @@ from xxhash import xxh3_64_intdigest
 
 from gateway_sessions.conversation import Conversation
 from gateway_sessions.detection.canonical import text_key
+from gateway_sessions.detection.chains import Run, runs_backwards
 from gateway_sessions.detection.scope import Scope
 from gateway_sessions.detection.signals import Explicit
-from gateway_sessions.detection.walk import Run, Walk, runs_backwards
+from gateway_sessions.detection.walk import Walk
 
 _PAIR, _LAST, _CALL, _EXPLICIT, _REPEAT, _RESPONSE = 0x1F, 0x2F, 0x3F, 0x4F, 0x5F, 0x6F
 """Mixed into the seed, so that keys of different kinds never meet."""

@@ -6,10 +6,10 @@ from typing import Any
 
 from gateway_sessions.detection import verdict as v
 from gateway_sessions.detection.ask import Ask
+from gateway_sessions.detection.chains import Run, runs_backwards
 from gateway_sessions.detection.plan import anchor_key, last_key, older_states, replies
 from gateway_sessions.detection.session import Session
 from gateway_sessions.detection.verdict import Verdict
-from gateway_sessions.detection.walk import Run, runs_backwards
 
 ENOUGH_TEXT = 60
 """Characters of canonical text that must agree before a reply can be told from a phrase that

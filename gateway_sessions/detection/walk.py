@@ -2,9 +2,7 @@
 
 Messages are grouped into *runs*: all that the client says between two answers is one run, each
 answer is one.  (Whether two user messages in a row are sent as two or joined is a habit of the
-dialect.)  The state after run *i* is ``h_i = xxh3_64(links_i, seed=h_{i-1} ^ side)``, starting
-from the scope's secret seed, so a state stands for everything said so far, and means nothing
-in another scope.
+dialect.)  What is said up to each of them has a state, see `gateway_sessions.detection.chains`.
 
 A request repeats its history byte for byte in nearly all cases.  So the walk reads only the
 newest answer and prompt, hashes the raw bytes before them in one go, and looks that hash up
@@ -15,42 +13,34 @@ each of those is remembered too; very many are digested together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 
 import msgspec
-from xxhash import xxh3_64, xxh3_64_intdigest, xxh3_128_digest
+from xxhash import xxh3_64, xxh3_64_intdigest
 
 from gateway_sessions.conversation import ASSISTANT, SYSTEM, USER, Conversation, Message, Text
 from gateway_sessions.detection.canonical import (
-    TEXT,
     Digested,
     digest_messages,
     digest_parts,
-    fold_text,
     join_messages,
+)
+from gateway_sessions.detection.chains import (
+    PRECISE,
+    RUNS_KEPT,
+    Run,
+    apart,
+    as_sent,
+    chained,
+    next_state,
+    summed_up,
 )
 from gateway_sessions.detection.digests import DIGESTS_KEPT, DigestMemo, reader
 from gateway_sessions.detection.memo import StateMemo
-from gateway_sessions.detection.plain import plain_message, read_all, read_plain
-from gateway_sessions.detection.runs import (
-    AT_ONCE,
-    Item,
-    LongHistory,
-    Said,
-    runs_of,
-)
-
-MODEL_SIDE = 0x9E3779B97F4A7C15
-"""Told apart from the client's side by this constant in the seed (2^64 / golden ratio)."""
-
-AS_SENT = 0xC2B2AE3D27D4EB4F
-"""Mixed into the seed for messages that were not read (a prime of xxHash)."""
-
-_OPENS_AS_USER = (b'{"role":"user",', b'{"role": "user"')
-_ROLE_SHOWN = 15
-"""How a first message begins that is none of the system's, in the two usual ways of writing
-JSON; anything else is looked at more closely."""
+from gateway_sessions.detection.plain import opens_as_user, read_all, read_plain
+from gateway_sessions.detection.quick import first_prompt, one_more_turn
+from gateway_sessions.detection.runs import AT_ONCE, Item, LongHistory, runs_of
 
 FIRST_MESSAGES = 8
 """Messages at the start of a prompt that may have been sent before without the others."""
@@ -58,35 +48,8 @@ FIRST_MESSAGES = 8
 LONG_HISTORY = DIGESTS_KEPT // 16
 """Messages beyond which a history is read anew, many messages at once, rather than have it push
 others out of that memory."""
-RUNS_KEPT = 1024
-"""Runs of a long history that can be looked at one by one, the newest; rules ask for 512."""
-PRECISE = 2048
-"""Messages of a history that nobody has seen before, from the newest, that are read: five
-milliseconds' work if they run tools.  What is older counts as sent, byte for byte.  No real
-history comes to us for the first time with so many; if one does, and is then written otherwise,
-it is still known by its replies."""
-PRECISE_STEP = 256
-"""Messages by which that bound is moved at a time."""
 READ_ONE_BY_ONE = 32
 """Messages that are read one by one in search of the newest answer."""
-
-
-class Run(msgspec.Struct, frozen=True, gc=False):
-    """One side's turn to speak: the client's prompt or one answer."""
-
-    before: Run | None
-    model_side: bool
-    links: bytes
-    weight: int
-    """Bytes of canonical text."""
-    call_ids: tuple[str, ...]
-    state: int
-    """The state after it."""
-
-
-def next_state(state: int, model_side: bool, links: bytes) -> int:
-    """Return the state after one more run."""
-    return xxh3_64_intdigest(links, state ^ MODEL_SIDE if model_side else state)
 
 
 class Walk(msgspec.Struct, gc=False):
@@ -194,7 +157,7 @@ class Walk(msgspec.Struct, gc=False):
         items = self.walker.items(self.conversation, raws)
         base = Run(None, True, b"", 0, (), state)
         said = runs_of(self.conversation, items, instructions=False)
-        tail = _chained(said, Run(base, True, b"", 0, (), state), state)
+        tail = chained(said, Run(base, True, b"", 0, (), state), state)
         return msgspec.structs.replace(self, tail=tail, complete=True)
 
     def full(self) -> Run | None:
@@ -267,63 +230,24 @@ class Walker:
             UnreadableBody: a message is not what the dialect says.
         """
         start = self._leading_system(conversation)
-        if len(conversation.messages) == start + 1:
-            found = self._opening(conversation, start, seed)
-        else:
-            found = self._one_more_turn(conversation, start, seed)
-        return self._any_turn(conversation, start, seed) if found is None else found
-
-    def _opening(self, conversation: Conversation, start: int, seed: int) -> Walk | None:
-        """Return the chain of a first prompt that is a plain text; None where it is not."""
-        raw = conversation.messages[start]
-        prompt = read_plain(conversation, raw)
-        if prompt is None or prompt[0] != USER:
-            return None
-        texts = prompt[1]
-        asked = fold_text("".join(texts))
-        if not asked:
-            return None
-        links = xxh3_128_digest(TEXT + asked)
-        state = xxh3_64_intdigest(links, seed)
-        self._states.put(xxh3_64_intdigest(raw, seed ^ reader(conversation.read)), state)
-        tail = Run(None, False, links, len(asked), (), state)
-        said = [plain_message(USER, texts)]
-        return Walk(conversation, seed, start, said, tail, True, start, self, said, said, texts)
-
-    def _one_more_turn(self, conversation: Conversation, start: int, seed: int) -> Walk | None:
-        """Return the chain of a known history with an answer and a prompt that are plain texts.
-
-        That is nearly every request of a chat, and what `_any_turn` does takes three times as
-        long.  None where it is anything else.
-        """
-        raws = conversation.messages
-        cut = len(raws) - 2
-        if cut <= start or not _opens_as_user(raws[cut - 1]):
-            return None
-        answer, prompt = read_plain(conversation, raws[-2]), read_plain(conversation, raws[-1])
-        if answer is None or prompt is None or answer[0] != ASSISTANT or prompt[0] != USER:
-            return None
-        hasher = xxh3_64(b"".join(raws[start:cut]), seed ^ reader(conversation.read))
-        known = self._states.get(hasher.intdigest())
-        if known is None:
-            return None
-        texts = prompt[1]
-        said, asked = fold_text("".join(answer[1])), fold_text("".join(texts))
-        if not said or not asked:
-            return None
-        links = xxh3_128_digest(TEXT + said)
-        state = xxh3_64_intdigest(links, known ^ MODEL_SIDE)
-        base = Run(None, False, b"", 0, (), known)
-        reply = Run(base, True, links, len(said), (), state)
-        links = xxh3_128_digest(TEXT + asked)
-        state = xxh3_64_intdigest(links, state)
-        tail = Run(reply, False, links, len(asked), (), state)
-        hasher.update(raws[-2])
-        hasher.update(raws[-1])
-        self._states.put(hasher.intdigest(), state)
-        newest = [plain_message(ASSISTANT, answer[1]), plain_message(USER, texts)]
+        alone = len(conversation.messages) == start + 1
+        way = first_prompt if alone else one_more_turn
+        found = way(conversation, start, seed, self._states)
+        if found is None:
+            return self._any_turn(conversation, start, seed)
+        tail, newest, texts = found
         return Walk(
-            conversation, seed, start, newest, tail, False, cut + 1, self, None, newest[1:], texts
+            conversation,
+            seed,
+            start,
+            newest,
+            tail,
+            alone,
+            start if alone else len(conversation.messages) - 1,
+            self,
+            newest if alone else None,
+            newest[-1:],
+            texts,
         )
 
     def _any_turn(self, conversation: Conversation, start: int, seed: int) -> Walk:
@@ -341,7 +265,7 @@ class Walker:
         if known is not None and ASSISTANT in [d.role for d in digests if d.links]:
             base = Run(None, False, b"", 0, (), known)
             said = runs_of(conversation, digested, instructions=False)
-            tail, complete = _chained(said, base, seed), False
+            tail, complete = chained(said, base, seed), False
         else:
             # Not seen before; or an answer without words, which joins the prompts around it.
             tail, complete = self._whole(conversation, older, digested, seed), True
@@ -365,19 +289,19 @@ class Walker:
     ) -> Run | None:
         """Return the last run of a chain from its very beginning."""
         if len(older) >= LONG_HISTORY:
-            oldest, older = _apart(older, PRECISE - len(newest))
+            oldest, older = apart(older, PRECISE - len(newest))
             history = LongHistory(conversation)
             history.read(older)
             history.add(newest)
             said = list(history.runs())
-            base = _unread(oldest, seed, said) if oldest else None
+            base = as_sent(oldest, seed, said) if oldest else None
             if said:
-                base = _summed_up(said[:-RUNS_KEPT], base, seed)
-                return _chained(said[-RUNS_KEPT:], base, seed)
+                base = summed_up(said[:-RUNS_KEPT], base, seed)
+                return chained(said[-RUNS_KEPT:], base, seed)
             if base is not None:
                 return base
         items = self._digests.items(conversation, older) + newest
-        return _chained(runs_of(conversation, items, instructions=True), None, seed)
+        return chained(runs_of(conversation, items, instructions=True), None, seed)
 
     def items(self, conversation: Conversation, raws: Sequence[msgspec.Raw]) -> list[Item]:
         """Return the digests of raw messages, as far as possible without reading them."""
@@ -390,7 +314,7 @@ class Walker:
     def _leading_system(self, conversation: Conversation) -> int:
         """Return how many messages at the start are system messages."""
         for place, raw in enumerate(conversation.messages):
-            if _opens_as_user(raw):
+            if opens_as_user(raw):
                 return place  # The usual case, at the cost of one look.
             plain = read_plain(conversation, raw)
             if plain is not None:
@@ -448,67 +372,12 @@ class Walker:
         self, conversation: Conversation, raw: msgspec.Raw, messages: Sequence[Message] | None
     ) -> bool:
         """Whether a message before an answer, perhaps read already, is the user side's."""
-        if _opens_as_user(raw):
+        if opens_as_user(raw):
             return True
         said = self.digests(conversation, raw) if messages is None else messages
         return bool(said) and said[-1].role == USER
 
 
-def _opens_as_user(raw: msgspec.Raw) -> bool:
-    """Whether a message is the user's, at the cost of one look; False where that can not tell."""
-    return memoryview(raw)[:_ROLE_SHOWN] in _OPENS_AS_USER
-
-
 def _is_said(digests: Sequence[Digested]) -> bool:
     """Whether messages hold anything but instructions."""
     return any(digested.links and digested.role != SYSTEM for digested in digests)
-
-
-def _chained(said: Iterable[Said], before: Run | None, seed: int) -> Run | None:
-    """Append runs to a chain; return its last run."""
-    last = before
-    state = before.state if before else seed
-    for model_side, links, weight, call_ids in said:
-        state = next_state(state, model_side, links)
-        last = Run(last, model_side, links, weight, call_ids, state)
-    return last
-
-
-def _apart(
-    raws: Sequence[msgspec.Raw], most: int
-) -> tuple[Sequence[msgspec.Raw], Sequence[msgspec.Raw]]:
-    """Return the oldest messages, which are too many to be read, and the others.
-
-    The place of the cut stays the same while a history grows by up to `PRECISE_STEP` messages.
-    """
-    steps = max(0, len(raws) - max(0, most)) // PRECISE_STEP
-    return raws[: steps * PRECISE_STEP], raws[steps * PRECISE_STEP :]
-
-
-def _unread(raws: Sequence[msgspec.Raw], seed: int, said: Sequence[Said]) -> Run:
-    """Return one run in the place of messages that count as they were sent, byte for byte."""
-    sent = b"".join(raws)
-    model_side = bool(said) and not said[0][0]
-    return Run(None, model_side, b"", len(sent), (), xxh3_64_intdigest(sent, seed ^ AS_SENT))
-
-
-def _summed_up(said: Sequence[Said], before: Run | None, seed: int) -> Run | None:
-    """Return one run in the place of many."""
-    if not said:
-        return before
-    state, weight = (before.state, before.weight) if before else (seed, 0)
-    for model_side, links, more, _ in said:
-        # As `next_state`, without the price of thousands of calls.
-        state = xxh3_64_intdigest(links, state ^ MODEL_SIDE if model_side else state)
-        weight += more
-    return Run(None, said[-1][0], b"", weight, (), state)
-
-
-def runs_backwards(tail: Run | None) -> Iterator[Run]:
-    """Yield the runs of a complete chain, newest first.
-
-    Of a long history the oldest is what came before `RUNS_KEPT` others, summed up.
-    """
-    while tail is not None:
-        yield tail
-        tail = tail.before

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from gateway_sessions.detection.chains import Run
 from gateway_sessions.detection.detector import Detector, Sender
 from gateway_sessions.detection.plan import (
     ANCHORED_REPLIES,
@@ -21,7 +22,7 @@ from gateway_sessions.detection.plan import (
 from gateway_sessions.detection.scope import Scope
 from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.detection.signals import Explicit
-from gateway_sessions.detection.walk import Run, Walker
+from gateway_sessions.detection.walk import Walker
 from gateway_sessions.testing import assistant, tool_call, tool_result, user
 from tests.detection.talk import SEED, chat
 

@@ -8,16 +8,14 @@ import pytest
 
 from gateway_sessions.conversation import ASSISTANT, SYSTEM, USER, Conversation, Message, Text
 from gateway_sessions.detection.canonical import digest_parts
-from gateway_sessions.detection.walk import (
-    LONG_HISTORY,
+from gateway_sessions.detection.chains import (
     PRECISE,
     PRECISE_STEP,
     RUNS_KEPT,
-    Walk,
-    Walker,
     next_state,
     runs_backwards,
 )
+from gateway_sessions.detection.walk import LONG_HISTORY, Walk, Walker
 from gateway_sessions.errors import UnreadableBody
 from gateway_sessions.index.memory import MemoryIndex
 from gateway_sessions.testing import Desk, assistant, tool_call, tool_result, user

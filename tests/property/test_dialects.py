@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_sessions.conversation import ASSISTANT, Message, Reply, Text
+from gateway_sessions.detection.chains import runs_backwards
 from gateway_sessions.detection.detector import Sender
-from gateway_sessions.detection.walk import Walker, runs_backwards
+from gateway_sessions.detection.walk import Walker
 from gateway_sessions.testing import Desk, assistant, user
 from tests.dialects.wire import request
 from tests.property.strategies import WORDS, Json, Said, dialogues, quick

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway_sessions.conversation import ASSISTANT, Conversation, Message, Text
-from gateway_sessions.detection.walk import Walker, runs_backwards
+from gateway_sessions.detection.chains import runs_backwards
+from gateway_sessions.detection.walk import Walker
 from tests.detection.talk import SEED, chat, claude
 from tests.property.strategies import (
     ANY,
