@@ -164,6 +164,10 @@ class Origin:
         upgrade: bool,
     ) -> UpstreamResponse:
         connection = await self._connector.connect(self._target, [], _CONNECT_TIMEOUT)
+        while connection.protocol is not None and connection.protocol.should_close:
+            # It said something that nobody had asked for, and would answer the next request.
+            connection.close()
+            connection = await self._connector.connect(self._target, [], _CONNECT_TIMEOUT)
         upload = None
         try:
             protocol, transport = _open_parts(connection)

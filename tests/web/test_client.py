@@ -43,6 +43,28 @@ async def test_a_body_of_known_length(size: int) -> None:
         found.done()
 
 
+async def test_what_comes_unasked_is_no_answer_to_the_next_request() -> None:
+    came = asyncio.Event()
+
+    async with origin(answers(response(b"asked for"))) as (to, up):
+        first = await to.send("POST", POST + b"Content-Length: 0\r\n\r\n")
+        await first.content.read()
+        plain = first.protocol.data_received
+
+        def noticed(data: bytes) -> None:
+            plain(data)
+            came.set()
+
+        first.protocol.data_received = noticed  # type: ignore[method-assign]
+        first.done()
+        up.connections[0].writer.write(response(b"not asked for"))
+        await asyncio.wait_for(came.wait(), LIMIT)
+        second = await to.send("POST", POST + b"Content-Length: 0\r\n\r\n")
+        assert await second.content.read() == b"asked for"
+        assert len(up.connections) == 2
+        second.done()
+
+
 @pytest.mark.parametrize("size", [0, 10, module.COPIED_BODY + 1])
 async def test_a_chunked_body(size: int) -> None:
     async with origin(answers(response())) as (to, up):
