@@ -1,8 +1,8 @@
 """A lane for what belongs to sessions: it drops by class, and says where something is missing.
 
-When room runs out, pieces of streams are turned away first, then what is neither piece nor end,
-the ends last, so that what was begun is kept whole.  A `Gap` event stands where the first of the
-missing events of a session would have stood.
+When there is no room, pieces of streams go first, then what is neither piece nor end, the ends
+last; the newest of a class before older ones, so that what was begun is kept whole.  A `Gap`
+event stands where the first of the missing events of a session would have stood.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Generic, Protocol, TypeVar
 
 from gateway_sessions.events import Gap, SessionEvent
-from gateway_sessions.recording.lane import Lane, Limits, Writer
+from gateway_sessions.recording.lane import OUT, Lane, Limits, Writer
 from gateway_sessions.recording.quiet import summary
 from gateway_sessions.recording.recordable import (
+    TERMINAL,
     Recordable,
     class_of,
     kind_of,
@@ -35,11 +36,6 @@ TICK_SECONDS = 60.0
 
 SESSIONS_WITH_GAPS = 10_000
 """Sessions whose missing events are listed; beyond it they are only counted."""
-
-PARTS = (0.7, 0.9, 1.0)
-"""How full the queue may be for each class to be let in.  What is refused costs next to nothing,
-unlike looking through a queue for what could make room, and that is when time is short.  And of
-an exchange whose beginning was let in, there is still room for the end."""
 
 
 class EventWriter(Protocol):
@@ -111,23 +107,61 @@ class EventLane(Lane[R_], Generic[R_]):
         self._tick_seconds = tick_seconds
         self._next_tick = monotonic() + tick_seconds
         self._missing: dict[str, _Missing] = {}  # guarded by `_taking`
-        self._room = [
-            (max(1, int(limits.max_count * part)), int(limits.max_bytes * part)) for part in PARTS
-        ]
-        # Up to here nobody has to ask for an item's class.
-        self._max_count, self._max_bytes = self._room[0]
+        self._newest: tuple[deque[int], deque[int]] = (
+            deque(maxlen=limits.max_count),
+            deque(maxlen=limits.max_count),
+        )
+        """The numbers of pieces, and of what is neither piece nor end, as they were accepted."""
         self._gaps: set[int] = set()  # `id`s of our own events in the batch at hand
 
+    def _accept(self, item: R_, size: int) -> None:
+        rank = class_of(item)
+        if rank < TERMINAL:
+            self._newest[rank].append(self._accepted)
+        super()._accept(item, size)
+
     def _overflow(self, item: R_, size: int) -> bool:
-        """Take an item if its class may go further than the lowest one; tell if it was taken."""
-        count, total = self._room[class_of(item)]
-        waiting = self._accepted_bytes - self._done_bytes
-        if self.queued < count and waiting + size <= total and not self._closed:
-            self._accept(item, size)
-            return True
+        """Take an item if others can make room for it; tell if it was taken."""
+        wanted = class_of(item)
+        evicted = 0
         with self._taking:
-            self._note(item, self._accepted)
-        self._refuse()
+            room = self._has_room(size)
+            if size <= self._max_bytes and not self._closed:
+                while not room and self._evict(wanted):
+                    evicted += 1
+                    room = self._has_room(size)
+            if not room or self._closed:
+                room = False
+                self._note(item, self._accepted)
+        for _ in range(evicted):
+            self._refuse()
+        if room:
+            self._accept(item, size)
+        else:
+            self._refuse()
+        return room
+
+    def _has_room(self, size: int) -> bool:
+        waiting = self._accepted_bytes - self._done_bytes
+        return self.queued < self._max_count and waiting + size <= self._max_bytes
+
+    def _evict(self, below: int) -> bool:
+        """Take out the newest item of the lowest class under ``below``; tell if there was one.
+
+        It is found by its number, however long the queue is: that is when time is short.
+        """
+        for numbers in self._newest[:below]:
+            while numbers:
+                place = numbers.pop() - self._taken
+                if place < 0:
+                    numbers.clear()  # it has left, and so have all before it
+                    break
+                item, size = self._queue[place]
+                self._queue[place] = OUT
+                self._evicted += 1
+                self._accepted_bytes -= size
+                self._note(item, place + self._taken)
+                return True
         return False
 
     def _note(self, item: Recordable, number: int) -> None:
@@ -193,11 +227,13 @@ class EventLane(Lane[R_], Generic[R_]):
 
     def _items(self, taken: list[tuple[R_, int]]) -> list[R_]:
         self._gaps.clear()
-        if not self._missing:
+        if not self._missing and self._evicted == self._gone:
             return super()._items(taken)
         items: list[Any] = []
         with self._taking:
             for number, (item, _) in enumerate(taken, self._done):
+                if item is None:
+                    continue
                 missing = self._missing.get(item.session_id)
                 if missing is not None and missing.after <= number:
                     del self._missing[item.session_id]
@@ -209,9 +245,15 @@ class EventLane(Lane[R_], Generic[R_]):
         return items
 
     def _answer_flushes(self) -> None:
-        if self._flushes and self._missing and not self._queue and self.problem is None:
-            self._deliver([], self._items([]))  # who reads then is to know what is missing
+        if self._missing and not self._queue and self.problem is None:
+            # What was dropped while the last batch was written: nothing else may come for long.
+            self._deliver([], self._items([]))
         super()._answer_flushes()
+
+    def _deliver(self, taken: list[tuple[R_, int]], rest: list[R_]) -> None:
+        super()._deliver(taken, rest)
+        if self._evicted > self._gone:
+            self._gone += taken.count(OUT)
 
     def _gap(self, session_id: str, missing: _Missing) -> Gap:
         gap = Gap(

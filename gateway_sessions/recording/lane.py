@@ -42,6 +42,10 @@ everything ends, and until then it is told as a problem.  A database that anothe
 comes back after five seconds, and says so."""
 
 
+OUT: tuple[Any, int] = (None, 0)
+"""Stands in a queue for an item that was taken out again: nothing has to be moved for that."""
+
+
 class PartlyWritten(Exception):
     """Raised by a ``write`` that took only the first ``written`` items of its batch.
 
@@ -119,6 +123,8 @@ class Lane(Generic[T_]):
         self._stop = threading.Event()
         self._idle = False
         self._accepted = self._accepted_bytes = 0  # written by the offering thread
+        self._evicted = self._gone = 0  # items taken out again; of those, passed by the thread
+        self._taken = 0  # entries that have left the queue; guarded by `_taking`
         self._done = self._done_bytes = 0  # written by the lane's thread
         self._lost = 0  # items dropped since the last success
         self._called: float | None = None  # since when the writer is at work, if it is
@@ -135,7 +141,7 @@ class Lane(Generic[T_]):
     @property
     def queued(self) -> int:
         """Items accepted and neither written nor dropped yet."""
-        return self._accepted - self._done
+        return self._accepted - self._done - (self._evicted - self._gone)
 
     @property
     def crowded(self) -> bool:
@@ -198,7 +204,7 @@ class Lane(Generic[T_]):
         """Drop what is not written yet, because the writer does not come back in time."""
         with self._taking:
             self._abandoned = True
-            count = len(self._queue)
+            count = len(self._queue) - self._queue.count(OUT)
             self._queue.clear()
         count += self._in_hand(count)
         if count:
@@ -287,6 +293,7 @@ class Lane(Generic[T_]):
                 size += entry[1]
                 if size >= BATCH_BYTES:
                     break
+            self._taken += len(taken)
         return taken
 
     def _items(self, taken: list[tuple[T_, int]]) -> list[T_]:

@@ -187,11 +187,14 @@ class Stuck(Kept):
         super().__init__()
         self.entered = threading.Event()
         self.release = threading.Event()
+        self.wrote_gap = threading.Event()
 
     def write(self, batch: Sequence[SessionEvent]) -> None:
         self.entered.set()
         assert self.release.wait(PATIENCE)
         super().write(batch)
+        if any(isinstance(event, Gap) for event in batch):
+            self.wrote_gap.set()
 
 
 class LineWriter:
