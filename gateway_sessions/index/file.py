@@ -170,7 +170,7 @@ class FileStore:
         known: dict[int, list[int]] = {}
         for key, number in connection.execute(_KEYS, (json.dumps(keys), _KEYS_READ)).fetchall():
             known.setdefault(key, []).append(number)
-        return [self._news.of(key, known.get(key, ())) for key in keys]
+        return [self._news.of(key, known.get(key, ()), _KEYS_READ) for key in keys]
 
     def _store(self, scope: int, change: Change) -> StoredSession | None:
         """Store one change, or return what is there instead."""

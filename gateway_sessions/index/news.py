@@ -12,6 +12,7 @@ import sqlite3
 import struct
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 _READ = "SELECT seq, n, added, outdated FROM news WHERE seq > ? ORDER BY seq"
 _APPEND = "INSERT INTO news (n, added, outdated) VALUES (?, ?, ?)"
@@ -61,15 +62,24 @@ class News:
                 if not numbers:
                     del self._said[key]
 
-    def of(self, key: int, known: Sequence[int]) -> Sequence[int]:
-        """Return the sessions to which a key leads, as ``known`` from the table and as was said."""
+    def of(self, key: int, known: Sequence[int], most: int) -> Sequence[int]:
+        """Return the sessions to which a key leads.
+
+        Args:
+            key: as the file has it.
+            known: those that the table has.
+            most: so many that were added last are enough.
+        """
         said = self._said.get(key)
         if said is None:
             return known
         numbers = {number for number in known if said.get(number, (0, True))[1]}
-        return [*numbers.union(number for number, (_, is_added) in said.items() if is_added)]
+        added = (number for number, (_, is_added) in reversed(said.items()) if is_added)
+        return [*numbers.union(islice(added, most))]
 
     def _note(self, row: int, number: int, keys: Iterable[int], *, is_added: bool) -> None:
         for key in keys:
-            self._said.setdefault(key, {})[number] = (row, is_added)
+            said = self._said.setdefault(key, {})
+            said.pop(number, None)  # It comes to the end.
+            said[number] = (row, is_added)
             self._order.append((row, key, number))

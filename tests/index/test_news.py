@@ -34,10 +34,10 @@ def test_what_was_said_last_counts(file: sqlite3.Connection) -> None:
     append(file, 2, [10], [11])
     append(file, 1, [12], [11])
     news.read(file, 0)
-    assert sorted(news.of(10, [])) == [1, 2]
-    assert list(news.of(11, [1, 3])) == [3]
-    assert list(news.of(12, ())) == [1]
-    assert list(news.of(99, [5])) == [5]
+    assert sorted(news.of(10, [], 99)) == [1, 2]
+    assert list(news.of(11, [1, 3], 99)) == [3]
+    assert list(news.of(12, (), 99)) == [1]
+    assert list(news.of(99, [5], 99)) == [5]
 
 
 def test_no_change_is_no_news(file: sqlite3.Connection) -> None:
@@ -51,7 +51,16 @@ def test_who_reads_again_learns_what_is_new(file: sqlite3.Connection) -> None:
     news.read(file, 0)
     append(file, 2, [10], [])
     news.read(file, 0)
-    assert sorted(news.of(10, [])) == [1, 2]
+    assert sorted(news.of(10, [], 99)) == [1, 2]
+
+
+def test_of_very_many_those_that_were_added_last_are_enough(file: sqlite3.Connection) -> None:
+    news = News()
+    for number in (*range(1, 50), 3):
+        append(file, number, [10], [])
+    append(file, 49, [], [10])
+    news.read(file, 0)
+    assert set(news.of(10, [1, 49], 3)) == {1, 3, 48, 47}
 
 
 def test_what_is_in_the_table_is_forgotten(file: sqlite3.Connection) -> None:
@@ -60,10 +69,10 @@ def test_what_is_in_the_table_is_forgotten(file: sqlite3.Connection) -> None:
     append(file, 1, [], [10])
     news.read(file, 0)
     news.read(file, 1)
-    assert list(news.of(10, [1])) == []
-    assert list(news.of(11, [])) == []
+    assert list(news.of(10, [1], 99)) == []
+    assert list(news.of(11, [], 99)) == []
     news.read(file, 2)
-    assert list(news.of(10, [1])) == [1]
+    assert list(news.of(10, [1], 99)) == [1]
     assert (news._said, len(news._order)) == ({}, 0)
 
 
@@ -91,4 +100,4 @@ def test_a_random_walk_like_a_plain_set(file: sqlite3.Connection) -> None:
         news.read(file, moved if random.random() < 0.5 else 0)
         for key in range(5):
             known = [n for k, n in table if k == key]
-            assert set(news.of(key, known)) == {n for k, n in truth if k == key}
+            assert set(news.of(key, known, 99)) == {n for k, n in truth if k == key}
