@@ -15,14 +15,21 @@ from tests.cli.helpers import service
 from tests.e2e.all_kinds import SCRIPTED
 from tests.web.harness import BUFFER
 
-_PROGRAM = """
+
+def patient(call_seconds: float = 10.0) -> tuple[str, ...]:
+    """Return the command, with more patience for its store than it has by default.
+
+    So a test sees what gateways do, and not how busy the machine is.
+    """
+    program = f"""
 from gateway_sessions.cli import main
 from gateway_sessions.index import breaker, shared
-breaker.CALL_SECONDS = shared.SETTLED_SECONDS = 10.0
+breaker.CALL_SECONDS, shared.SETTLED_SECONDS = {call_seconds}, 10.0
 main()
 """
-PATIENT = (sys.executable, "-c", _PROGRAM)
-"""The command, with more patience: verdicts are compared, not how busy the machine is."""
+    return (sys.executable, "-c", program)
+
+
 _OURS = ("session-id", "parent-session-id", "session-relation", "session-source",
          "session-confidence")  # fmt: skip
 
@@ -43,10 +50,10 @@ def gateways(
     count: int,
     scripted: str,
     persistence: dict[str, Any] | None = None,
-    command: tuple[str, ...] = PATIENT,
+    command: tuple[str, ...] | None = None,
     **changes: Any,
 ) -> Iterator[list[int]]:
-    """Run the command so many times, sharing sessions; yield the ports."""
+    """Run the command (by default a `patient` one) so many times; yield the ports."""
     source = {
         "server": {"port": 0},
         "upstreams": [
@@ -70,7 +77,7 @@ def gateways(
             log = stack.enter_context((home / "errors").open("wb"))
             running = stack.enter_context(
                 service("serve", "--config", "gateway.yaml", cwd=home, errors=log,
-                        command=command)
+                        command=command or patient())
             )  # fmt: skip
             ports.append(int(running.url.rpartition(":")[2]))
         yield ports
