@@ -16,6 +16,7 @@ from pathlib import Path
 import yaml
 from aiohttp import ClientSession
 
+from gateway_sessions.recording.event_lane import TICK_SECONDS
 from tests.cli.helpers import COMMAND, Service, service
 from tests.recording.recordings import lines, missing
 
@@ -156,8 +157,9 @@ async def test_a_database_that_another_process_holds(tmp_path: Path) -> None:
         books = await under_test.settled()
         assert books["jsonl"] == (under_test.sent * EVENTS, 0)
         assert books["sqlite"][1] > 0
-        async with asyncio.timeout(PATIENCE):
-            while exchanges(database) < under_test.sent:  # the rest is read from the files
+        async with asyncio.timeout(TICK_SECONDS + PATIENCE):
+            # The rest is read from the files, with the writer's next tick.
+            while exchanges(database) < under_test.sent:
                 await under_test.readiness(200)
     assert exchanges(database) == under_test.sent
 
