@@ -36,10 +36,10 @@ BATCH_BYTES = 8 * 1024 * 1024
 """A batch of so many bytes is given to the writer, however few items it has."""
 
 
-STUCK_SECONDS = 8.0
+STUCK_SECONDS = 12.0
 """A writer that has not come back from one call for so long is stuck: nobody waits for it when
 everything ends, and until then it is told as a problem.  A database that another program holds
-comes back after five seconds, and says so."""
+comes back after ten seconds at most, and says so."""
 
 
 OUT: tuple[Any, int] = (None, 0)

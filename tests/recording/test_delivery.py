@@ -144,7 +144,7 @@ async def test_shutdown_does_not_wait_for_a_writer_that_is_stuck_already() -> No
     assert stuck.entered.wait(PATIENCE)
     assert delivery.problems() == []
     clock.advance(STUCK_SECONDS)
-    assert delivery.problems() == ["stuck: it has not come back from a call for 8 s or more"]
+    assert delivery.problems() == ["stuck: it has not come back from a call for 12 s or more"]
     async with asyncio.timeout(GRACE_SECONDS / 2):
         await delivery.shutdown()
     assert free.ids == ["req_1"]
