@@ -19,7 +19,7 @@ from gateway_sessions.errors import ConfigError, StartError
 from gateway_sessions.exchange import Exchange, Headers, Refusal
 from gateway_sessions.hooks import Context, Interceptor
 from gateway_sessions.recording.delivery import Delivery
-from gateway_sessions.recording.lane import Limits
+from gateway_sessions.recording.limits import Limits
 from gateway_sessions.recording.quiet import Quiet, summary, trimmed
 from gateway_sessions.telemetry import InterceptorFailed, Telemetry
 

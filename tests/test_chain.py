@@ -15,7 +15,7 @@ from gateway_sessions.chain import InterceptorChain
 from gateway_sessions.errors import ConfigError, StartError
 from gateway_sessions.exchange import Client, Exchange, Headers, Refusal, Request
 from gateway_sessions.hooks import Context, Interceptor
-from gateway_sessions.recording.lane import Limits
+from gateway_sessions.recording.limits import Limits
 from gateway_sessions.telemetry import InterceptorFailed, Telemetry
 from tests.recording.writers import Ledger, ListWriter
 

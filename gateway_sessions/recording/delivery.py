@@ -18,7 +18,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from gateway_sessions.exchange import Exchange
-from gateway_sessions.recording.lane import STUCK_SECONDS, Lane, Limits, Writer
+from gateway_sessions.recording.lane import STUCK_SECONDS, Lane, Writer
+from gateway_sessions.recording.limits import Limits
 from gateway_sessions.recording.prepared import Prepare, Prepared, PreparedLane
 from gateway_sessions.telemetry import Telemetry
 

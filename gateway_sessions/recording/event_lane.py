@@ -16,7 +16,8 @@ from concurrent.futures import Future
 from typing import Any, Generic, Protocol, TypeVar
 
 from gateway_sessions.events import Gap, SessionEvent
-from gateway_sessions.recording.lane import OUT, Lane, Limits, Writer
+from gateway_sessions.recording.lane import OUT, Lane, Writer
+from gateway_sessions.recording.limits import Limits
 from gateway_sessions.recording.quiet import summary
 from gateway_sessions.recording.recordable import (
     TERMINAL,

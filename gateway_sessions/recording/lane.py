@@ -17,8 +17,7 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
-import msgspec
-
+from gateway_sessions.recording.limits import Limits
 from gateway_sessions.recording.quiet import Quiet, summary, trimmed
 from gateway_sessions.telemetry import Dropped, Telemetry, Written
 
@@ -31,10 +30,8 @@ FLUSH_ATTEMPTS = 5
 """How often a failing batch is tried while somebody waits for a flush: he must not wait for the
 whole of a long back-off."""
 
-
 BATCH_BYTES = 8 * 1024 * 1024
 """A batch of so many bytes is given to the writer, however few items it has."""
-
 
 STUCK_SECONDS = 12.0
 """A writer that has not come back from one call for so long is stuck: nobody waits for it when
@@ -69,22 +66,6 @@ class Writer(Protocol[Taken_contra]):
         An `OSError` says that the system is at fault, so that the whole batch is tried again
         later; any other error may be the fault of one item, so that each is tried alone.
         """
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """How much waits, for how long, and how often a failed write is tried again."""
-
-    batch_size: int = 100
-    """Items of a batch, which then waits for no more.  A writer with ``batches_at_once`` gets up to
-    so many batches as one, if they come while the first item waits."""
-    batch_seconds: float = 0.1
-    """How long the first item of a batch waits for company."""
-    max_count: int = 10_000
-    """Items that may wait for one writer."""
-    max_bytes: int = 256 * 1024 * 1024
-    """Bytes that may wait for all writers of the process; each has an equal share."""
-    pauses: tuple[float, ...] = (0.1, 0.2, 0.4, 0.8)
-    """Seconds before each new attempt; after the last one the batch is dropped."""
 
 
 class Lane(Generic[T_]):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter, deque
@@ -18,6 +15,7 @@ from gateway_sessions.config.recording import SessionRecording
 from gateway_sessions.errors import ConfigError, StartError
 from gateway_sessions.events import Gap
 from gateway_sessions.recording import wire
+from gateway_sessions.recording.child import Child
 from gateway_sessions.recording.following import Followers
 from gateway_sessions.recording.lane import STUCK_SECONDS
 from gateway_sessions.recording.recordable import Recordable, kind_of, size_of, timestamp_of
@@ -38,41 +36,6 @@ PARTS_AT_ONCE = 512
 """Buffers that go into one call; the system takes up to 1,024."""
 ATTEMPTS = 3
 """How often the process may die over the same items before they are given up."""
-
-_PROGRAM = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
-    " from gateway_sessions.recording.process_main import main; main(0)"
-)
-
-
-class _Child:
-    """One life of the recorder process."""
-
-    def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        try:
-            with theirs:
-                self.process = subprocess.Popen(  # noqa: S603 - our own program
-                    [sys.executable, "-I", "-c", _PROGRAM, json.dumps(sys.path)],
-                    stdin=theirs.fileno(),
-                    stdout=2,  # what writers print must not get among the gateway's own output
-                )
-        except BaseException:
-            ours.close()
-            raise
-        self.socket = ours
-        self.incoming = ours.makefile("rb")
-        self.dead = False
-
-    def end(self, seconds: float) -> None:
-        """Wait for its end; kill it if that takes longer."""
-        try:
-            self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.incoming.close()
-        self.socket.close()
 
 
 class _Sent:
@@ -105,7 +68,7 @@ class Link:
         self._telemetry = telemetry
         self._secret = secret
         self._idle_seconds = idle_seconds
-        self._child: _Child | None = None
+        self._child: Child | None = None
         self._hearing: threading.Thread | None = None
         self._lock = threading.Lock()
         """Guards what both threads change: that which is kept, and the flushes."""
@@ -127,7 +90,7 @@ class Link:
     def open(self) -> None:
         """Start the process; raises `StartError` or `ConfigError` where it can not work."""
         try:
-            child = _Child()
+            child = Child()
         except OSError as exc:
             raise StartError(f"the recorder process can not be started: {exc}") from exc
         self._begin(child)
@@ -219,7 +182,7 @@ class Link:
         """Return how many events wait for each writer; on any thread."""
         return {name: state.queued for name, state in self._states.items()}
 
-    def _begin(self, child: _Child) -> None:
+    def _begin(self, child: Child) -> None:
         """Give a new process its settings and wait until its writers are open."""
         first = self._number - self._kept_count
         settings = wire.Settings(self._config, first, self._secret, self._idle_seconds)
@@ -307,7 +270,7 @@ class Link:
         if child is not None:
             self._bury(child)
         try:
-            self._begin(_Child())
+            self._begin(Child())
         except (StartError, ConfigError) as error:
             raise OSError(str(error)) from error
         with self._lock:
@@ -317,7 +280,7 @@ class Link:
         for number in flushes:
             self._send([wire.flush_frame(number)])
 
-    def _bury(self, child: _Child) -> None:
+    def _bury(self, child: Child) -> None:
         """Take leave of a process that died, and find out what is lost with it."""
         self._child = None
         if self._hearing is not None:
@@ -353,7 +316,7 @@ class Link:
             self._telemetry.emit(Dropped(NAME, "crash", len(lost)))
         return lost
 
-    def _hear(self, child: _Child) -> None:
+    def _hear(self, child: Child) -> None:
         """Take in reports until the process ends; runs on a thread of its own."""
         while True:
             try:

@@ -11,7 +11,7 @@ from gateway_sessions.errors import GatewaySessionsError, StartError
 from gateway_sessions.recording.delivery import LOOK_SECONDS
 from gateway_sessions.recording.event_lane import EventLane
 from gateway_sessions.recording.following import Listener
-from gateway_sessions.recording.lane import Limits
+from gateway_sessions.recording.limits import Limits
 from gateway_sessions.recording.link import CLOSE_SECONDS, NAME, Link
 from gateway_sessions.recording.quiet import summary
 from gateway_sessions.recording.recordable import OVERHEAD_BYTES, SIZES, Recordable

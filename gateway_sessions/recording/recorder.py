@@ -14,7 +14,7 @@ from gateway_sessions.events import SessionEvent
 from gateway_sessions.personal_data import Personal
 from gateway_sessions.recording.delivery import Lanes, shared
 from gateway_sessions.recording.event_lane import TICK_SECONDS, EventLane, EventWriter
-from gateway_sessions.recording.lane import Limits
+from gateway_sessions.recording.limits import Limits
 from gateway_sessions.recording.quiet import Quiet, summary
 from gateway_sessions.recording.recordable import OVERHEAD_BYTES, SIZES
 from gateway_sessions.recording.writers import entries, make_writers

@@ -60,7 +60,7 @@ def _gateway(
     config: SessionRecording, ours: socket.socket, said: int, first: int, lying: bool
 ) -> NoReturn:
     """Record exchanges until somebody kills us; say up to which number they are safe."""
-    link._Child = lambda: _Forked(ours)  # type: ignore[assignment,misc,return-value]
+    link.Child = lambda: _Forked(ours)  # type: ignore[assignment,attr-defined,return-value]
     if lying:
         done: Future[None] = Future()
         done.set_result(None)

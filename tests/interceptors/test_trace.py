@@ -17,7 +17,7 @@ import pytest
 
 from gateway_sessions import ConfigError, Exchange, PartlyWritten, SessionTag, StartError
 from gateway_sessions.chain import InterceptorChain
-from gateway_sessions.recording.lane import Limits
+from gateway_sessions.recording.limits import Limits
 from gateway_sessions.telemetry import Telemetry
 from interceptors.trace import Documents, Trace
 from tests.interceptors.exchanges import (

@@ -11,7 +11,8 @@ import pytest
 
 from gateway_sessions.exchange import Exchange, Response
 from gateway_sessions.recording.delivery import GRACE_SECONDS, OVERHEAD_BYTES, Delivery
-from gateway_sessions.recording.lane import STUCK_SECONDS, Limits
+from gateway_sessions.recording.lane import STUCK_SECONDS
+from gateway_sessions.recording.limits import Limits
 from gateway_sessions.telemetry import Telemetry
 from gateway_sessions.testing import ManualClock
 from tests.recording.writers import PATIENCE, Ledger, ListWriter, StuckWriter, exchange

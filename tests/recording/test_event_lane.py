@@ -12,7 +12,7 @@ import pytest
 from gateway_sessions.errors import StartError
 from gateway_sessions.events import Gap, SessionEvent
 from gateway_sessions.recording.event_lane import EventLane
-from gateway_sessions.recording.lane import Limits
+from gateway_sessions.recording.limits import Limits
 from gateway_sessions.recording.recordable import OVERHEAD_BYTES, size_of
 from gateway_sessions.telemetry import Telemetry
 from gateway_sessions.testing import ManualClock

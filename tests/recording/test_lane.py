@@ -10,7 +10,8 @@ from contextlib import contextmanager
 import pytest
 
 from gateway_sessions.exchange import Exchange
-from gateway_sessions.recording.lane import BATCH_BYTES, Lane, Limits, PartlyWritten, Writer
+from gateway_sessions.recording.lane import BATCH_BYTES, Lane, PartlyWritten, Writer
+from gateway_sessions.recording.limits import Limits
 from gateway_sessions.telemetry import Telemetry
 from tests.recording.writers import PATIENCE, Ledger, ListWriter, StuckWriter, exchange
 

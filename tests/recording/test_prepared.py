@@ -9,7 +9,7 @@ import pytest
 
 from gateway_sessions.exchange import Exchange
 from gateway_sessions.recording.delivery import Delivery
-from gateway_sessions.recording.lane import Limits
+from gateway_sessions.recording.limits import Limits
 from gateway_sessions.recording.prepared import Prepared
 from gateway_sessions.telemetry import Telemetry
 from tests.recording.writers import Ledger, ListWriter, exchange
