@@ -109,8 +109,7 @@ class FileStore:
             StartError: it can not be used.
         """
         if self._connection is None:
-            self._connection = await asyncio.to_thread(opened, self._path, self._clock())
-            self._news = News()
+            self._connection, self._news = await asyncio.to_thread(self._opened)
             self._start_upkeep()
 
     async def fetch(
@@ -156,6 +155,17 @@ class FileStore:
             await asyncio.to_thread(upkeep.stop)
         if connection is not None:
             connection.close()
+
+    def _opened(self) -> tuple[sqlite3.Connection, News]:
+        """Return a connection, and the news that a process left behind which was killed."""
+        connection, news = opened(self._path, self._clock()), News()
+        try:
+            with translated(self._path):
+                news.read(connection, 0)
+        except BaseException:
+            connection.close()
+            raise
+        return connection, news
 
     def _start_upkeep(self) -> None:
         self._upkeep = Upkeep(
@@ -233,7 +243,7 @@ class FileStore:
             await self.close()
             try:
                 await self.open()
-            except StartError as error:
+            except (StartError, CorruptDatabase, OSError) as error:
                 raise StoreFailed(str(error)) from error
 
 

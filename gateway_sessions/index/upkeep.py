@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 ROUND_SECONDS = 1.0
 """Between two rounds."""
+BUSY_SECONDS = 0.5
+"""How long a statement waits for a gap between commits, which are short."""
 LOG_BYTES = 4 * 2**20
 """Size of the log from which it is written back; what is read often should not be in it."""
 LONGEST_LOG_BYTES = 16 * 2**20
@@ -108,7 +110,7 @@ class Upkeep:
 
     def _run(self) -> None:
         try:
-            connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
+            connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
         except sqlite3.Error as error:
             logger.warning("%s can not be looked after: %s", self._path, error)
             return
@@ -122,6 +124,7 @@ class Upkeep:
                     with suppress(sqlite3.Error):
                         self.look(connection)
                 if _is_ours(lock):
+                    self.round(connection, time.time())
                     self._write_back(connection, 0)
         finally:
             os.close(lock)

@@ -113,6 +113,18 @@ asyncio.run(main())
     await store.close()
 
 
+async def test_what_a_killed_process_left_among_the_news_is_found(path: Path) -> None:
+    first = store_at(path)
+    await first.open()
+    await first.commit(SCOPE, [change(added=(1, 2))])
+    second = store_at(path)  # as after a kill: nobody has moved anything
+    await second.open()
+    assert list(second._news._said) != []
+    assert await ids(second, 2) == ["sess_a"]
+    await second.close()
+    await first.close()
+
+
 async def test_processes_share_it(path: Path) -> None:
     stores = [store_at(path) for _ in range(3)]
     for each in stores:

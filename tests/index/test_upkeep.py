@@ -142,12 +142,19 @@ async def test_who_finds_another_one_writing_leaves_it(
     connection.close()
 
 
+def let_expire(path: Path) -> None:
+    connection = look(path)
+    connection.execute("UPDATE sessions SET bucket = 0")
+    connection.close()
+
+
 async def test_a_thread_does_it(
     store: FileStore, path: Path, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "ROUND_SECONDS", 0.001)
-    await fill(store, 3, NOW - 3 * TTL)
+    await fill(store, 3)
     await store.close()  # Its own thread would be the one that does it.
+    let_expire(path)
     rounds = threading.Event()
     done = upkeep.round
 
@@ -166,8 +173,9 @@ async def test_one_process_at_a_time_does_it(
     store: FileStore, path: Path, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "ROUND_SECONDS", 0.001)
-    await fill(store, 3, NOW - 3 * TTL)
+    await fill(store, 3)
     await store.close()
+    let_expire(path)
     with Path(f"{path}.upkeep").open("w") as other:  # noqa: ASYNC230 - a lock, and no reading
         fcntl.flock(other, fcntl.LOCK_EX)
         looked = threading.Event()
