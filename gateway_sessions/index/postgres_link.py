@@ -58,7 +58,8 @@ class PostgresLink:
             try:
                 return await self._ask(statement, parameters)
             except psycopg.OperationalError:
-                if not used_before or self._connection is not None or self._hung_up:
+                broken = used_before and self._connection is None
+                if not broken or self._hung_up or loop.time() >= deadline:
                     raise
                 return await self._ask(statement, parameters)
         except (psycopg.Error, OSError) as error:
