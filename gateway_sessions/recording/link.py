@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 
@@ -15,7 +15,7 @@ from gateway_sessions.config.recording import SessionRecording
 from gateway_sessions.errors import ConfigError, StartError
 from gateway_sessions.events import Gap
 from gateway_sessions.recording import wire
-from gateway_sessions.recording.child import Child
+from gateway_sessions.recording.child import Child, Spawned
 from gateway_sessions.recording.following import Followers
 from gateway_sessions.recording.lane import STUCK_SECONDS
 from gateway_sessions.recording.recordable import Recordable, kind_of, size_of, timestamp_of
@@ -63,11 +63,26 @@ class Link:
         telemetry: Telemetry,
         secret: bytes = b"",
         idle_seconds: float = 0.0,
+        begin: Callable[[], Child] = Spawned,
+        *,
+        shared: bool = False,
     ) -> None:
+        """Make it; nothing runs before `open`.
+
+        Args:
+            config: the ``session_recording`` block.
+            telemetry: where to announce what is written and dropped.
+            secret: key of the hashes that redaction uses.
+            idle_seconds: after which the gateway takes a session for over.
+            begin: starts a process, or connects to one.
+            shared: whether others need the process too, so that it is started again at once.
+        """
         self._config = config
         self._telemetry = telemetry
         self._secret = secret
         self._idle_seconds = idle_seconds
+        self._make_child = begin
+        self._shared = shared
         self._child: Child | None = None
         self._hearing: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -90,7 +105,7 @@ class Link:
     def open(self) -> None:
         """Start the process; raises `StartError` or `ConfigError` where it can not work."""
         try:
-            child = Child()
+            child = self._make_child()
         except OSError as exc:
             raise StartError(f"the recorder process can not be started: {exc}") from exc
         self._begin(child)
@@ -115,7 +130,7 @@ class Link:
     def tick(self, now: float) -> None:
         """See that the process lives, as long as it has something to do."""
         del now
-        if not (self._kept or self._flushes):
+        if not (self._kept or self._flushes or self._shared):
             return
         try:
             self._revive()
@@ -169,7 +184,7 @@ class Link:
         self._killed = True
         child = self._child
         if child is not None:
-            child.process.kill()
+            child.kill()
 
     def problems(self) -> list[str]:
         """Return one sentence for each writer that fails at present; on any thread."""
@@ -191,7 +206,7 @@ class Link:
             child.socket.sendall(wire.settings_frame(settings))
             report = wire.read_report(child.incoming)
         except TimeoutError:
-            child.process.kill()
+            child.kill()
             child.end(0)
             raise StartError(
                 f"the recorder did not open its files within {START_SECONDS:g} s; look at the"
@@ -270,7 +285,7 @@ class Link:
         if child is not None:
             self._bury(child)
         try:
-            self._begin(Child())
+            self._begin(self._make_child())
         except (StartError, ConfigError) as error:
             raise OSError(str(error)) from error
         with self._lock:
@@ -295,11 +310,7 @@ class Link:
                 self._kept.appendleft(gaps)
                 self._kept_bytes += gaps.size
                 self._kept_count += len(gaps.items)
-        logger.error(
-            "the recorder process died (exit code %s) and is started again; %d items are lost",
-            child.process.returncode,
-            len(lost),
-        )
+        logger.error("%s; %d items are lost", child.fate(), len(lost))
 
     def _given_up(self) -> list[Recordable]:
         """Take what can not be sent again, or should not, and count it as dropped.

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from gateway_sessions.config.recording import SessionRecording
 from gateway_sessions.errors import GatewaySessionsError, StartError
+from gateway_sessions.recording.child import Child, Spawned
 from gateway_sessions.recording.delivery import LOOK_SECONDS
 from gateway_sessions.recording.event_lane import EventLane
 from gateway_sessions.recording.following import Listener
@@ -56,6 +57,8 @@ class RecordingProcess:
         *,
         secret: bytes = b"",
         idle_seconds: float = 0.0,
+        begin: Callable[[], Child] = Spawned,
+        shared: bool = False,
         max_bytes: int = MAX_BYTES,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -66,12 +69,14 @@ class RecordingProcess:
             telemetry: where to announce what is written and dropped.
             secret: key of the hashes that redaction uses.
             idle_seconds: after which the gateway takes a session for over.
+            begin: starts the process, or connects to one that others share.
+            shared: whether others need the process too, so that it is started again at once.
             max_bytes: bytes that may wait to be sent.
             monotonic: seconds that never go back.
         """
         self.wants_chunks = config.include_streaming_events
         """Whether the chunks of streams are recorded one by one."""
-        self._link = Link(config, telemetry, secret, idle_seconds)
+        self._link = Link(config, telemetry, secret, idle_seconds, begin, shared=shared)
         limits = Limits(BATCH, BATCH_SECONDS, config.worker.channel_buffer_size, max_bytes, PAUSES)
         self._lane = _SendingLane(
             NAME, self._link, telemetry, limits, monotonic, tick_seconds=TICK_SECONDS

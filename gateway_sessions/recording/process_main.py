@@ -29,14 +29,17 @@ from gateway_sessions.analysis.scribe import Scribe, ScribeOptions
 from gateway_sessions.config.prices_file import read_prices
 from gateway_sessions.config.recording import SessionRecording
 from gateway_sessions.errors import ConfigError, GatewaySessionsError
+from gateway_sessions.milestones import AnyMilestone
 from gateway_sessions.prices import Prices
 from gateway_sessions.recording import wire
 from gateway_sessions.recording.apart import set_apart
 from gateway_sessions.recording.background import stand_back
+from gateway_sessions.recording.gathering import Gathering
 from gateway_sessions.recording.link import NAME
 from gateway_sessions.recording.quiet import Quiet, summary
 from gateway_sessions.recording.recorder import Recorder, build_recorder
 from gateway_sessions.recording.reporter import LogReports, Reporter
+from gateway_sessions.recording.sources import Told
 from gateway_sessions.recording.writers import make_writers
 from gateway_sessions.telemetry import Dropped, Telemetry
 
@@ -68,7 +71,7 @@ class Intake:
         self,
         scribe: Scribe,
         recorder: Recorder,
-        reporter: Reporter,
+        reporter: Told,
         telemetry: Telemetry,
         has_hung_up: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -89,27 +92,49 @@ class Intake:
         self._quiet = Quiet()
         self._marks: deque[tuple[int, tuple[int, ...]]] = deque()
         self._number = self._settled = 0
+        self._body = b""  # of the next milestone
         self._patience = PATIENCE_SECONDS
 
     def serve(self, incoming: wire.Incoming, first: int) -> None:
         """Take in everything until the input ends."""
-        self._number = self._settled = first
-        body = b""
+        self.begin(first)
         for kind, content in wire.read_frames(incoming):
-            if kind == wire.MILESTONES:
-                self._number += self._take_milestones(content, body)
-                body = b""
-            elif kind == wire.BODY:
-                body = content
-            elif kind == wire.EVENT:
-                self._number += 1
-                self._take_event(content)
-            elif kind == wire.MARK:
-                self._mark(self._number)
-            elif kind == wire.FLUSH:
-                self._flush(*wire.NUMBER.unpack(content))
-            elif kind == wire.FOLLOW:
-                self._recorder.on_event = self._reporter.followed if content else None
+            self.handle(kind, content)
+
+    def begin(self, first: int) -> None:
+        """Get ready for items, of which the first has this number."""
+        self._number = self._settled = first
+
+    def handle(self, kind: bytes, content: bytes) -> None:
+        """Do what a frame asks for."""
+        if kind == wire.MILESTONES:
+            for milestone in wire.read_milestones(content, self._body):
+                self.take(milestone)
+            self._body = b""
+        elif kind == wire.BODY:
+            self._body = content
+        elif kind == wire.EVENT:
+            self._number += 1
+            self._take_event(content)
+        elif kind == wire.MARK:
+            self._mark(self._number)
+        elif kind == wire.FLUSH:
+            self._flush(*wire.NUMBER.unpack(content))
+        elif kind == wire.FOLLOW:
+            self._recorder.on_event = self._reporter.followed if content else None
+
+    def take(self, milestone: AnyMilestone | msgspec.DecodeError) -> None:
+        """Record what comes of a milestone, or count one that can not be read as lost."""
+        self._number += 1
+        self._wait_for_room()
+        if isinstance(milestone, msgspec.DecodeError):
+            self._unreadable(milestone)
+            return
+        try:
+            for event in self._scribe.take(milestone):
+                self._recorder.record_event(event)
+        except Exception as error:  # noqa: BLE001 - it must not end all recording
+            self._unreadable(error)
 
     def end(self) -> None:
         """Complete all sessions and write down what is left."""
@@ -122,18 +147,22 @@ class Intake:
 
     def follow(self) -> tuple[int, dict[str, wire.WriterState]]:
         """Return how far all writers have come, and how each is."""
+        problems = self._recorder.failing()
+        states = {
+            name: wire.WriterState(queued, problems.get(name))
+            for name, queued in self._recorder.queued().items()
+        }
+        return self.settled(), states
+
+    def settled(self) -> int:
+        """Return below which number everything is with the writers."""
         while self._marks:
             number, places = self._marks[0]
             if not self._recorder.have_passed(places):
                 break
             self._settled = number
             self._marks.popleft()
-        problems = self._recorder.failing()
-        states = {
-            name: wire.WriterState(queued, problems.get(name))
-            for name, queued in self._recorder.queued().items()
-        }
-        return self._settled, states
+        return self._settled
 
     def _wait_for_room(self) -> None:
         """Let writers catch up with a burst, such as what is sent again after a crash.
@@ -153,21 +182,6 @@ class Intake:
             self._patience -= time.monotonic() - began
         while recorder.stands_still() and not self._has_hung_up():
             time.sleep(STANDSTILL_SECONDS)
-
-    def _take_milestones(self, content: bytes, body: bytes) -> int:
-        """Record what comes of milestones; return how many they are."""
-        milestones = wire.read_milestones(content, body)
-        for milestone in milestones:
-            self._wait_for_room()
-            if isinstance(milestone, msgspec.DecodeError):
-                self._unreadable(milestone)
-                continue
-            try:
-                for event in self._scribe.take(milestone):
-                    self._recorder.record_event(event)
-            except Exception as error:  # noqa: BLE001 - it must not end all recording
-                self._unreadable(error)
-        return len(milestones)
 
     def _take_event(self, content: bytes) -> None:
         self._wait_for_room()
@@ -225,8 +239,8 @@ def _give_up() -> None:
     os._exit(WRITER_DIED)
 
 
-def main(descriptor: int) -> None:
-    """Serve on an inherited socket until it ends."""
+def main(descriptor: int, listener: int | None = None) -> None:
+    """Serve on an inherited socket until it ends, and on what others open at ``listener``."""
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Sent to the whole process group, or service; the gateway still has things to tell.
         signal.signal(name, signal.SIG_IGN)
@@ -238,6 +252,7 @@ def main(descriptor: int) -> None:
     settings = wire.read_settings(incoming)
     if settings is None:
         return
+    others = None if listener is None else socket.socket(fileno=listener)
     telemetry = Telemetry()
     reporter = Reporter(connection, telemetry)
     root = logging.getLogger()
@@ -245,20 +260,30 @@ def main(descriptor: int) -> None:
     root.addHandler(LogReports(reporter))
     try:
         prices = Prices(read_prices(settings.recording.prices_file))
-        writers = set_apart(make_writers(settings.recording), [connection], _give_up)
+        ours = [connection] if others is None else [connection, others]
+        writers = set_apart(make_writers(settings.recording), ours, _give_up)
         recorder = build_recorder(settings.recording, telemetry, settings.secret, writers)
     except GatewaySessionsError as error:
         reporter.send(wire.Report(refusal=str(error), misconfigured=isinstance(error, ConfigError)))
         return
     scribe = Scribe(options_of(settings.recording, settings.idle_seconds), prices)
-    intake = Intake(scribe, recorder, reporter, telemetry, partial(_has_hung_up, connection))
+
+    def new_intake(told: Told, sender: socket.socket) -> Intake:
+        return Intake(scribe, recorder, told, telemetry, partial(_has_hung_up, sender))
+
+    intake = new_intake(reporter, connection)
     reporter.start(intake.follow)
     prices.load()
     try:
-        intake.serve(incoming, settings.first)
+        if others is None:
+            intake.serve(incoming, settings.first)
+        else:
+            Gathering(connection, intake, others, new_intake).serve(settings.first)
     except OSError as error:
         logger.warning("the connection to the gateway broke: %s", summary(error))
     intake.end()
     reporter.stop()
     incoming.close()
     connection.close()
+    if others is not None:
+        others.close()

@@ -18,6 +18,7 @@ import pytest
 
 from gateway_sessions import app
 from gateway_sessions.config import load
+from gateway_sessions.recording.child import Spawned
 from gateway_sessions.recording.process import RecordingProcess
 from tests.e2e.all_kinds import SCRIPTED, answer, fill, hold
 from tests.e2e.promised import COLUMNS, FIELDS, INDEXES, REASONS
@@ -77,7 +78,7 @@ async def _record(folder: Path) -> None:
         small = {"worker": {"channel_buffer_size": 20}}
         async with gateway(folder, provider.url, recording=small) as running:
             child = recorder(running)._link._child
-            assert child is not None
+            assert isinstance(child, Spawned)
             child.process.send_signal(signal.SIGSTOP)
             await fill(running.url, 40, 100_000)
             child.process.send_signal(signal.SIGCONT)

@@ -48,6 +48,15 @@ class _Forked:
         self.incoming = ours.makefile("rb")
         self.dead = False
 
+    def kill(self) -> None:
+        """Nobody asks for it."""
+
+    def end(self, seconds: float) -> None:
+        """As `kill`."""
+
+    def fate(self) -> str:
+        return "it ended"
+
 
 def _recorder(theirs: socket.socket) -> NoReturn:
     try:
@@ -60,14 +69,13 @@ def _gateway(
     config: SessionRecording, ours: socket.socket, said: int, first: int, lying: bool
 ) -> NoReturn:
     """Record exchanges until somebody kills us; say up to which number they are safe."""
-    link.Child = lambda: _Forked(ours)  # type: ignore[assignment,attr-defined,return-value]
     if lying:
         done: Future[None] = Future()
         done.set_result(None)
         link.Link.answered = lambda self: done  # type: ignore[method-assign]
 
     async def serve() -> None:
-        process = RecordingProcess(config, Telemetry())
+        process = RecordingProcess(config, Telemetry(), begin=lambda: _Forked(ours))
         await process.open()
         os.write(said, _NUMBER.pack(first))
         number = first

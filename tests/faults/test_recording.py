@@ -16,6 +16,7 @@ from aiohttp import ClientSession
 from gateway_sessions import app
 from gateway_sessions.config import load
 from gateway_sessions.config.recording import Jsonl, SessionRecording, Sqlite
+from gateway_sessions.recording.child import Spawned
 from gateway_sessions.recording.jsontext import json_line
 from gateway_sessions.recording.process import RecordingProcess
 from gateway_sessions.telemetry import Telemetry
@@ -113,7 +114,7 @@ async def test_a_recorder_that_is_killed_over_and_over_does_not_touch_traffic(
         sent: set[str] = set()
         for _ in range(3):
             child = process._link._child
-            assert child is not None
+            assert isinstance(child, Spawned)
             sent |= await chat(running, 10)
             child.process.send_signal(signal.SIGKILL)
             sent |= await chat(running, 10)
@@ -127,7 +128,7 @@ async def test_a_recorder_that_stands_still_does_not_touch_traffic(tmp_path: Pat
         process = running.assembly.gateway._recording
         assert isinstance(process, RecordingProcess)
         child = process._link._child
-        assert child is not None
+        assert isinstance(child, Spawned)
         child.process.send_signal(signal.SIGSTOP)
         sent = await chat(running, REQUESTS)
         child.process.send_signal(signal.SIGCONT)
@@ -170,7 +171,7 @@ class Books:
     def limit(self, size: int) -> None:
         """Limit the size of files that the writers' processes may write, in bytes."""
         child = self.process._link._child
-        assert child is not None
+        assert isinstance(child, Spawned)
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         pid = child.process.pid
         for writer in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():

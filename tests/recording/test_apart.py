@@ -26,6 +26,7 @@ from gateway_sessions.recording.apart import (
     set_apart,
 )
 from gateway_sessions.recording.apart_serving import LogAnswers, Served
+from gateway_sessions.recording.child import Spawned
 from gateway_sessions.recording.lane import PartlyWritten
 from gateway_sessions.recording.process import RecordingProcess
 from gateway_sessions.recording.shared_json import SharedJson
@@ -230,7 +231,7 @@ def test_only_the_writers_in_the_box_have_processes() -> None:
 
 def writers_of(process: RecordingProcess) -> list[int]:
     child = process._link._child
-    assert child is not None
+    assert isinstance(child, Spawned)
     pid = child.process.pid
     return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 

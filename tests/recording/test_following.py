@@ -96,8 +96,7 @@ async def test_a_new_process_is_followed_too(tmp_path: Path) -> None:
         await heard.until(1)
         child = process._link._child
         assert child is not None
-        child.process.kill()
-        child.process.wait()
+        child.kill()
         process.record(ended(2))
         async with asyncio.timeout(PATIENCE):
             while not any(event.request_id == "req_2" for event in heard.events):

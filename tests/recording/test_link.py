@@ -10,6 +10,7 @@ import pytest
 
 from gateway_sessions.recording import link
 from gateway_sessions.recording import process as process_module
+from gateway_sessions.recording.child import Spawned
 from gateway_sessions.telemetry import Telemetry
 from tests.recording.processes import running
 from tests.recording.recordings import WRITER, arrived, ended, finished, lines
@@ -27,7 +28,7 @@ async def test_a_dead_process_is_replaced_and_nothing_is_lost(
         for number in range(2, 10):
             process.record(ended(number))
         child = process._link._child
-        assert child is not None
+        assert isinstance(child, Spawned)
         child.process.send_signal(signal.SIGKILL)
         child.process.wait()
         stall.unlink()
@@ -72,7 +73,7 @@ async def test_what_is_too_much_to_keep_is_counted_if_it_is_lost(
         while not sent.done():
             process._link.flush()
         child = process._link._child
-        assert child is not None
+        assert isinstance(child, Spawned)
         child.process.send_signal(signal.SIGKILL)
         child.process.wait()
         stall.unlink()
@@ -89,7 +90,7 @@ async def test_a_session_goes_on_after_a_crash(tmp_path: Path) -> None:
         process.record(arrived(1))
         await process.flush()
         child = process._link._child
-        assert child is not None
+        assert isinstance(child, Spawned)
         child.process.send_signal(signal.SIGKILL)
         child.process.wait()
         process.record(finished(1))
@@ -110,7 +111,7 @@ async def test_as_long_as_no_other_can_be_started_that_is_a_problem(
             process._lane._limits = process._lane._limits.__class__(pauses=(0.0,))
             monkeypatch.setattr("sys.executable", str(tmp_path / "missing"))
             child = process._link._child
-            assert child is not None
+            assert isinstance(child, Spawned)
             child.process.send_signal(signal.SIGKILL)
             child.process.wait()
             assert process._link._hearing is not None

@@ -14,6 +14,7 @@ import pytest
 from gateway_sessions.config.recording import Worker
 from gateway_sessions.errors import ConfigError, StartError
 from gateway_sessions.recording import link
+from gateway_sessions.recording.child import Spawned
 from gateway_sessions.recording.delivery import GRACE_SECONDS
 from gateway_sessions.recording.process import RecordingProcess
 from gateway_sessions.telemetry import Telemetry
@@ -97,7 +98,7 @@ async def test_signals_for_the_gateway_pass_the_process_by(tmp_path: Path) -> No
     path = tmp_path / "lines"
     async with running(path) as process:
         child = process._link._child
-        assert child is not None
+        assert isinstance(child, Spawned)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             child.process.send_signal(number)
         process.record(ended(1))
@@ -177,7 +178,7 @@ async def test_a_stalled_process_is_killed_in_the_end_and_never_holds_up_the_loo
     ledger = Ledger(telemetry)
     async with running(path, telemetry) as process:
         child = process._link._child
-        assert child is not None
+        assert isinstance(child, Spawned)
         child.process.send_signal(signal.SIGSTOP)
         slowest = 0.0
         for number in range(2000):
@@ -206,7 +207,7 @@ async def test_stopping_does_not_wait_for_writers_that_are_stuck(
     process = RecordingProcess(config, telemetry)
     await process.open()
     child = process._link._child
-    assert child is not None
+    assert isinstance(child, Spawned)
     offered = 500 if whole else 40
     body = b"x" * 10_000
     for number in range(offered):
