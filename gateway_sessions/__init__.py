@@ -20,10 +20,18 @@ from gateway_sessions.exchange import (
     Response,
     SessionTag,
 )
-from gateway_sessions.hooks import LEFT_OUT, Context, FeedEvent, Interceptor, RecordingHandle
+from gateway_sessions.hooks import (
+    LEFT_OUT,
+    Company,
+    Context,
+    FeedEvent,
+    Interceptor,
+    RecordingHandle,
+)
 from gateway_sessions.pages.amounts import dollars, round_dollars, short
 from gateway_sessions.recording.event_lane import EventWriter
 from gateway_sessions.recording.files import (
+    line_pieces,
     make_private_directory,
     open_private,
     private_directory,
@@ -121,6 +129,7 @@ __all__ = [
     "UNKNOWN_MODEL",
     "Bin",
     "Client",
+    "Company",
     "ConfigError",
     "Context",
     "CorruptDatabase",
@@ -182,6 +191,7 @@ __all__ = [
     "has_admin_scope",
     "json_line",
     "latency_plot",
+    "line_pieces",
     "look",
     "make_private_directory",
     "masked_headers",

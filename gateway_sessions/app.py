@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import logging
 import signal
-import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address
@@ -20,7 +18,8 @@ from aiohttp import web
 from gateway_sessions.assembly import Assembly, assemble
 from gateway_sessions.config import Admin, Config, Loaded, effective, notices
 from gateway_sessions.errors import StartError
-from gateway_sessions.web.admin import AdminGuard, admin_routes, exposed
+from gateway_sessions.web.admin import AdminGuard, Problems, admin_routes, exposed
+from gateway_sessions.web.listening import refusal
 from gateway_sessions.web.login import AREA
 from gateway_sessions.web.proxy import proxy_application
 from gateway_sessions.web.server import GRACE_SECONDS, make_runner
@@ -34,10 +33,6 @@ INTERRUPTED = 130
 T_ = TypeVar("T_")
 
 logger = logging.getLogger(__name__)
-
-
-class PortInUse(StartError):
-    """Another program listens on the port already."""
 
 
 @dataclass(slots=True)
@@ -67,7 +62,7 @@ class Running:
         self.assembly.gateway.stopping.set()
         finished = True
         for runner in self.runners:
-            finished = await _unless(hurry, runner.cleanup()) and finished
+            finished = await unless(hurry, runner.cleanup()) and finished
         await self.assembly.close()
         return finished
 
@@ -84,17 +79,17 @@ async def start(loaded: Loaded) -> Running:
     runners: list[web.AppRunner] = []
     try:
         await assembly.open()
-        routes = _admin_routes(assembly)
-        main = make_runner(_proxy(assembly, [] if listen else routes))
+        routes = own_routes(assembly, assembly.gateway.problems)
+        main = make_runner(proxy(assembly, [] if listen else routes))
         runners.append(main)
         server = config.server
-        url = await _listen(main, server.host, server.port, "server.port")
+        url = await listen_on(main, server.host, server.port, "server.port")
         if listen is None:
             return Running(assembly, url, url, runners)
         own = web.Application()
         own.add_routes(routes)
         runners.append(make_runner(own))
-        admin_url = await _listen(runners[-1], *listen, "admin.listen")
+        admin_url = await listen_on(runners[-1], *listen, "admin.listen")
     except BaseException:
         for runner in runners:
             await runner.cleanup()
@@ -171,15 +166,19 @@ class StopSignals:
             self._stop.set()
 
 
-async def serve(loaded: Loaded, ready: Callable[[Running], None]) -> int:
+async def serve(
+    loaded: Loaded,
+    ready: Callable[[Running], None],
+    starting: Callable[[Loaded], Awaitable[Running]] | None = None,
+) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code, as `StopSignals.stop` does.
 
-    ``ready`` is called once, when clients can connect.
+    ``ready`` is called once, when clients can connect; ``starting`` takes the place of `start`.
     """
     signals = StopSignals()
     for sentence in notices(loaded):
         logger.warning("%s", sentence)
-    running = await start(loaded)
+    running = await (starting or start)(loaded)
     logger.info("ready on %s", running.url)
     ready(running)
     return await signals.stop(running)
@@ -193,14 +192,15 @@ def own_version() -> str:
         return "unknown"
 
 
-def _admin_routes(assembly: Assembly) -> list[web.RouteDef]:
+def own_routes(assembly: Assembly, problems: Problems) -> list[web.RouteDef]:
+    """Return the routes of a gateway's own endpoints, guarded as its configuration says."""
     admin: Admin = assembly.config.admin
     interceptors = assembly.gateway.interceptors
     return admin_routes(
         version=own_version(),
         started_at=time.time(),
         effective_config=effective(assembly.config),
-        problems=assembly.gateway.problems,
+        problems=problems,
         extra=interceptors.routes(),
         guard=AdminGuard(
             admin.token,
@@ -211,7 +211,8 @@ def _admin_routes(assembly: Assembly) -> list[web.RouteDef]:
     )
 
 
-def _proxy(assembly: Assembly, routes: list[web.RouteDef]) -> web.Application:
+def proxy(assembly: Assembly, routes: list[web.RouteDef]) -> web.Application:
+    """Return the app that serves ``routes`` and forwards everything else."""
     config = assembly.config
     return proxy_application(
         assembly.gateway,
@@ -222,30 +223,17 @@ def _proxy(assembly: Assembly, routes: list[web.RouteDef]) -> web.Application:
     )
 
 
-async def _listen(runner: web.AppRunner, host: str, port: int, key: str) -> str:
+async def listen_on(runner: web.AppRunner, host: str, port: int, key: str) -> str:
     """Listen and return the URL; raises `StartError` that names the key to change."""
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
-    except socket.gaierror:
-        raise StartError(f"{host} is no address of this machine; change {key}.") from None
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise PortInUse(
-                f"port {port} of {host} is in use by another program; stop that, or set {key}"
-                " to another."
-            ) from None
-        reason = {
-            errno.EACCES: "only an administrator may",
-            errno.EADDRNOTAVAIL: "this machine does not have that address",
-        }.get(error.errno or 0, (error.strerror or str(error)).lower())
-        raise StartError(
-            f"can not listen on port {port} of {host} ({reason}); change {key}."
-        ) from None
-    return _url(host, runner.addresses[0][1])
+        raise refusal(error, host, port, key) from None
+    return url_of(host, runner.addresses[0][1])
 
 
-def _url(host: str, port: int) -> str:
+def url_of(host: str, port: int) -> str:
     """Return a URL that clients on this machine can use."""
     try:
         address = ip_address(host)
@@ -256,7 +244,7 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if address.version == 6 else f"http://{host}:{port}"
 
 
-async def _unless(hurry: asyncio.Event | None, work: Coroutine[None, None, None]) -> bool:
+async def unless(hurry: asyncio.Event | None, work: Coroutine[None, None, None]) -> bool:
     """Await ``work``, but not beyond ``hurry``; tell whether it was finished."""
     if hurry is None:
         await work

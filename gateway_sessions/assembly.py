@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from gateway_sessions import plugins
+from gateway_sessions.chain import implements
 from gateway_sessions.config import Config, Loaded, Source, detection_settings, effective, load
 from gateway_sessions.config.prices_file import read_prices
 from gateway_sessions.config.schema import InterceptorEntry
 from gateway_sessions.errors import ConfigError
 from gateway_sessions.gateway import Gateway
-from gateway_sessions.index.making import make_store
+from gateway_sessions.hooks import Company
+from gateway_sessions.index.making import FILE, make_store
 from gateway_sessions.index.store import Store
 from gateway_sessions.prices import Prices
+from gateway_sessions.recording.child import Child, Spawned
 from gateway_sessions.recording.process import RecordingProcess
 from gateway_sessions.recording.writers import check_writers, entries
 from gateway_sessions.request_log import RequestLog
@@ -36,13 +41,18 @@ class Assembly:
     gateway: Gateway
     config: Config
     prices: Prices
+    company: Company | None = None
+    """The other processes of a gateway with several workers."""
 
     async def open(self) -> None:
         """Open the gateway; raises `StartError` or `ConfigError` if a part of it refuses."""
         loading = asyncio.get_running_loop().run_in_executor(None, self.prices.load)
         try:
             await self.gateway.open(
-                effective(self.config), self.config.state_path, _database(self.config)
+                effective(self.config),
+                self.config.state_path,
+                _database(self.config),
+                self.company,
             )
         finally:
             await loading
@@ -52,12 +62,51 @@ class Assembly:
         await self.gateway.close()
 
 
-def assemble(source: Source = None, *, serves: bool = False) -> Assembly:
+class Share(NamedTuple):
+    """The part of a process in a gateway that has several."""
+
+    company: Company
+    recorder: Callable[[], Child]
+    """Starts the recorder of all processes, or connects to it."""
+    folder: Path
+    """Where all of them find each other, for as long as they run."""
+
+    def wants(self, interceptor: object) -> bool:
+        """Tell whether an interceptor is for this process.
+
+        The main one has those that serve endpoints, or workers by an attribute of this name; the
+        workers have those that see traffic.  One that does both is in all of them.
+        """
+        if self.company.is_main:
+            asked = getattr(interceptor, "serves_workers", False)
+            return implements(interceptor, "routes") or asked
+        serves = implements(interceptor, "routes")
+        return not serves or any(implements(interceptor, hook) for hook in TRAFFIC_HOOKS)
+
+
+MEMORY = "memory"
+"""The back end that is none."""
+SESSIONS_FILE = "sessions.db"
+"""What workers share sessions in where nothing else is configured; it goes with them."""
+TRAFFIC_HOOKS = (
+    "request_started",
+    "upstream_headers",
+    "client_headers",
+    "exchange_finished",
+    "before_write",
+    "write",
+)
+
+
+def assemble(
+    source: Source = None, *, serves: bool = False, share: Share | None = None
+) -> Assembly:
     """Put a gateway together from a configuration: a file, a mapping, or one already loaded.
 
     ``serves`` tells that the gateway's own endpoints will be served, so that what consists of
-    endpoints is worth having.  Nothing is opened yet.  Raises `ConfigError` for a wrong
-    configuration and `StartError` if the server secret can not be stored.
+    endpoints is worth having; ``share`` that other processes do the rest.  Nothing is opened yet.
+    Raises `ConfigError` for a wrong configuration and `StartError` if the server secret can not
+    be stored.
     """
     loaded = load(source)
     config = loaded.config
@@ -69,6 +118,7 @@ def assemble(source: Source = None, *, serves: bool = False) -> Assembly:
         (*_limits(config), *config.interceptors, *(_endpoints(config) if serves else ())),
         telemetry,
         extra=(("log", RequestLog()),) if talkative else (),
+        wanted=(lambda _: True) if share is None else share.wants,
     )
     secret = server_secret(config.secret, config.state_path)
     recording = config.session_recording
@@ -76,34 +126,49 @@ def assemble(source: Source = None, *, serves: bool = False) -> Assembly:
     gateway = Gateway(
         detection_settings(config.session),
         secret=secret,
-        store=_store(config),
-        backend=config.session.persistence.backend,
+        store=_store(config, share),
+        backend=_kept(config, share)[0],
         interceptors=chain,
         recording=RecordingProcess(
             recording,
             telemetry,
             secret=derived_key(secret, PERSONAL_DATA),
             idle_seconds=config.session.session_ttl_seconds,
+            begin=Spawned if share is None else share.recorder,
+            shared=share is not None and share.company.is_main,
         )
         if entries(recording)
         else None,
         prices=prices,
         telemetry=telemetry,
     )
-    return Assembly(gateway, config, prices)
+    return Assembly(gateway, config, prices, None if share is None else share.company)
 
 
-def _store(config: Config) -> Store | None:
-    """Return what keeps sessions beyond the process, where that is wanted."""
-    session = config.session
-    if not (session.enabled and session.persistence.enabled):
+def _kept(config: Config, share: Share | None) -> tuple[str, str | None]:
+    """Return the kind of what keeps sessions beyond the process, and where; memory does not.
+
+    Workers need something in any case, and the main process, which carries no traffic, nothing.
+    """
+    shared = config.session.persistence
+    if not config.session.enabled or (share is not None and share.company.is_main):
+        return MEMORY, None
+    if shared.enabled and shared.backend != MEMORY:
+        return shared.backend, shared.connection
+    return (MEMORY, None) if share is None else (FILE, str(share.folder / SESSIONS_FILE))
+
+
+def _store(config: Config, share: Share | None) -> Store | None:
+    """Return what keeps sessions beyond the process, where that is wanted or needed."""
+    backend, connection = _kept(config, share)
+    if backend == MEMORY:
         return None
     return make_store(
-        session.persistence.backend,
-        session.persistence.connection,
+        backend,
+        connection,
         config.state_path,
-        max_sessions=session.max_sessions,
-        ttl_seconds=session.session_ttl_seconds,
+        max_sessions=config.session.max_sessions,
+        ttl_seconds=config.session.session_ttl_seconds,
     )
 
 

@@ -269,12 +269,17 @@ class Late(Exception):
 
 def _having(hook: str, named: Named) -> _Hooks:
     """Return the hook's implementations, without what subclasses of the protocol inherit."""
-    own = getattr(Interceptor, hook)
     return tuple(
         (name, getattr(interceptor, hook))
         for name, interceptor in named
-        if hasattr(interceptor, hook) and getattr(type(interceptor), hook, None) is not own
+        if implements(interceptor, hook)
     )
+
+
+def implements(interceptor: object, hook: str) -> bool:
+    """Tell whether an interceptor has a hook of its own, not just the protocol's."""
+    own = getattr(Interceptor, hook)
+    return hasattr(interceptor, hook) and getattr(type(interceptor), hook, None) is not own
 
 
 async def _settled(result: object) -> None:

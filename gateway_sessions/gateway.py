@@ -25,7 +25,7 @@ from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.dialects import Dialect, counted_dialect, dialect_for
 from gateway_sessions.errors import UnreadableBody
 from gateway_sessions.exchange import Client, Exchange, Headers, Request
-from gateway_sessions.hooks import Context
+from gateway_sessions.hooks import Company, Context
 from gateway_sessions.index.base import Index
 from gateway_sessions.index.store import Store
 from gateway_sessions.prices import Prices
@@ -136,6 +136,7 @@ class Gateway:
         effective_config: dict[str, Any] | None = None,
         state_directory: Path = Path(),
         database: Path | None = None,
+        company: Company | None = None,
     ) -> None:
         """Open the store of sessions, the interceptors and the recording.
 
@@ -151,6 +152,7 @@ class Gateway:
             recording=self._recording,
             database=database,
             stopping=self.stopping,
+            company=company,
         )
         async with AsyncExitStack() as opened:
             await self.tracker.open()

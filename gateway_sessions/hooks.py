@@ -61,6 +61,34 @@ class RecordingHandle(Protocol):
         """
 
 
+Answerer = Callable[[str, bytes], bytes]
+"""Gets the name of the process that asks, and its question, and returns the answer."""
+
+
+class Company(Protocol):
+    """The processes of a gateway with several workers; all on the event loop's thread.
+
+    The workers carry the traffic and see exchanges; the main process serves the gateway's own
+    endpoints, so that there is one answer to a question.  A worker asks the main process, the
+    main process asks all workers.  A worker that died and was started again has a new name.
+    """
+
+    is_main: bool
+    """Whether this is the process that serves the endpoints."""
+
+    def answer(self, topic: str, answerer: Answerer) -> None:
+        """Answer the questions of the others about a topic from now on; it must be quick."""
+
+    async def ask(self, topic: str, question: bytes = b"") -> dict[str, bytes]:
+        """Return the answers of the others by their names; who is late or gone is missing."""
+
+    def tell(self, topic: str, note: bytes) -> None:
+        """Send the others something that wants no answer: their answerers' is thrown away."""
+
+    def names(self) -> frozenset[str]:
+        """Return the names of the others that are alive."""
+
+
 def _passing_key(purpose: str) -> bytes:
     """Return a key that nobody gets again, where the host has no secret."""
     del purpose
@@ -85,6 +113,8 @@ class Context:
     """The SQLite file of recorded sessions, where that is written."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the gateway begins to stop: connections that would stay open are to end now."""
+    company: Company | None = None
+    """The other processes, where the gateway has several workers."""
     derive_key: Callable[[str], bytes] = _passing_key
     """Gives 32 bytes for a purpose, always the same, made from the server secret and telling
     nothing of it: for hashes that nobody else can make."""

@@ -28,6 +28,7 @@ from gateway_sessions.config.masking import masked_text
 from gateway_sessions.errors import StartError
 from gateway_sessions.recording.files import (
     FILE_MODE,
+    line_pieces,
     make_private_directory,
     open_private,
     write_all,
@@ -104,8 +105,9 @@ class Console:
 
     def write(self, text: str) -> None:
         """Write whole lines; raises `OSError`."""
-        self._stream.write(text)
-        self._stream.flush()
+        for piece in line_pieces(text):
+            self._stream.write(piece)
+            self._stream.flush()
 
 
 class LogFile:

@@ -87,13 +87,17 @@ class Section(Protocol):
 
 
 def load(
-    sections: Iterable[Section], telemetry: Telemetry, *, extra: Named = ()
+    sections: Iterable[Section],
+    telemetry: Telemetry,
+    *,
+    extra: Named = (),
+    wanted: Callable[[object], bool] = lambda _: True,
 ) -> InterceptorChain:
     """Return the chain of the configured interceptors, in their order.
 
     ``extra`` are interceptors of the host's own, made already, that run last.  The options of
-    those that are disabled are checked too.  Raises `ConfigError` for an unknown type, an
-    unknown option or an option of the wrong type.
+    those that are disabled are checked too.  Those that are not ``wanted`` are left out.  Raises
+    `ConfigError` for an unknown type, an unknown option or an option of the wrong type.
     """
     named: list[tuple[str, object]] = []
     disabled: list[str] = []
@@ -108,6 +112,7 @@ def load(
             disabled.append(name)
     named += [(name, find(name)()) for name in ALWAYS if name not in seen]
     named.extend(extra)
+    named = [(name, each) for name, each in named if wanted(each)]
     return InterceptorChain(named, telemetry, disabled=disabled)
 
 

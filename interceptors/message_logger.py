@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -57,7 +58,7 @@ class MessageLogger:
         private_directory(self._path.parent)
 
     def write(self, batch: Sequence[Exchange]) -> None:
-        """Append the lines of a batch, all or none.
+        """Append the lines of a batch, all or none; other workers wait meanwhile.
 
         The file is opened anew for each batch, so that it may be moved away at any time.
         """
@@ -67,6 +68,7 @@ class MessageLogger:
         make_private_directory(self._path.parent)
         descriptor = open_private(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # until it is closed
             end = os.fstat(descriptor).st_size
             try:
                 write_all(descriptor, lines)

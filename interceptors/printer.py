@@ -10,7 +10,7 @@ from typing import Annotated, TextIO
 
 from msgspec import Meta
 
-from gateway_sessions import Exchange, Response, SessionTag, utc_timestamp
+from gateway_sessions import Exchange, Response, SessionTag, line_pieces, utc_timestamp
 
 _UNPRINTABLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -114,11 +114,11 @@ def _safe(text: str) -> str:
 
 
 def _print(stream: TextIO, lines: list[str]) -> None:
-    text = "".join(f"{line}\n" for line in lines)
-    try:
-        stream.write(text)
-    except UnicodeEncodeError:
-        # A terminal without Unicode.
-        encoding = stream.encoding or "ascii"
-        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    stream.flush()
+    for text in line_pieces("".join(f"{line}\n" for line in lines)):
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            # A terminal without Unicode.
+            encoding = stream.encoding or "ascii"
+            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()

@@ -5,13 +5,23 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
+import msgspec
 from cachetools import LRUCache
 from msgspec import Meta
 
-from gateway_sessions import Context, Exchange, Headers, RateLimited, Refusal, Response, Telemetry
+from gateway_sessions import (
+    Company,
+    Context,
+    Exchange,
+    Headers,
+    RateLimited,
+    Refusal,
+    Response,
+    Telemetry,
+)
 
 SESSIONS = 100_000
 """Sessions that are counted; beyond it the one unused for longest may start afresh."""
@@ -74,12 +84,40 @@ class _Use:
         """Tokens of requests under way."""
 
 
+class _Begun(msgspec.Struct, frozen=True, array_like=True):
+    """What is asked of a request: may it pass?"""
+
+    session_id: str
+    request_id: str
+    confidence: float
+    size: int
+    """Bytes of its body."""
+
+
+class _Ended(msgspec.Struct, frozen=True, array_like=True):
+    """What is told of an exchange that is over."""
+
+    request_id: str
+    tokens: int | None
+    """None where nobody knows how many it used, but it did."""
+
+
+ASKED, TOLD = "rate_limit.asked", "rate_limit.told"
+_encode = msgspec.msgpack.Encoder().encode
+_read_begun = msgspec.msgpack.Decoder(_Begun).decode
+_read_ended = msgspec.msgpack.Decoder(_Ended).decode
+_read_refusal: msgspec.msgpack.Decoder[Refusal | None] = msgspec.msgpack.Decoder(Refusal | None)
+
+
 class RateLimit:
     """Answers 429 in the provider's own error shape when a session has used up its limit.
 
     A request counts when it is let through.  Tokens count when the answer's usage is known;
     until then a request counts with its size.  An exchange whose detection is unsure is never
     refused: it may be in the wrong session.
+
+    Where there are several workers, a session's requests may come to any of them.  So the main
+    process counts, and the others ask it; a request that gets no answer passes.
 
     Args:
         requests_per_minute: Requests of a session in any minute; null sets no limit.
@@ -88,6 +126,7 @@ class RateLimit:
     """
 
     needs_headers = False
+    serves_workers = True
 
     def __init__(
         self,
@@ -99,45 +138,87 @@ class RateLimit:
         self._tokens = tokens_per_hour
         self._min_confidence = min_confidence
         self._uses: LRUCache[str, _Use] = LRUCache(SESSIONS)
-        self._estimates: dict[str, tuple[_Use, int]] = {}
+        self._estimates: dict[tuple[str, str], tuple[_Use, int]] = {}
+        self._workers: set[str] = set()
         self._telemetry = Telemetry()
+        self._company: Company | None = None
         self._now: Callable[[], float] = time.monotonic
 
     def open(self, context: Context) -> None:
-        """Get to know where refusals are announced."""
+        """Get to know where refusals are announced, and who counts."""
         self._telemetry = context.telemetry
+        self._company = company = context.company
+        if company is not None and company.is_main:
+            company.answer(ASKED, self._asked)
+            company.answer(TOLD, self._told)
 
-    def request_started(self, exchange: Exchange) -> Refusal | None:
+    def request_started(self, exchange: Exchange) -> Refusal | None | Awaitable[Refusal | None]:
         """Let a request through and count it, or refuse it."""
         tag = exchange.session
         if tag is None:
             return None
-        now = self._now()
-        use = self._uses.get(tag.session_id)
-        if use is None:
-            use = self._uses[tag.session_id] = _Use()
-        use.requests.forget(now)
-        use.tokens.forget(now)
-        if tag.confidence >= self._min_confidence:
-            refusal = self._refusal(use, now)
-            if refusal is not None:
-                kind = "requests" if self._requests_spent(use) else "tokens"
-                self._telemetry.emit(RateLimited(tag.session_id, kind))
-                return refusal
-        use.requests.add(1, now)
-        if self._tokens is not None:
-            estimate = exchange.request.size // BYTES_PER_TOKEN
-            use.estimated += estimate
-            self._estimates[exchange.request_id] = (use, estimate)
-        return None
+        begun = _Begun(tag.session_id, exchange.request_id, tag.confidence, exchange.request.size)
+        return self._begin(begun) if self._company is None else self._ask(self._company, begun)
 
     def exchange_finished(self, exchange: Exchange) -> None:
         """Put the true number of tokens in the place of the estimate."""
-        use, estimate = self._estimates.pop(exchange.request_id, (None, 0))
-        if use is None or exchange.response is None:
+        if exchange.response is None or exchange.session is None:
+            return
+        ended = _Ended(exchange.request_id, _tokens(exchange.response))
+        if self._company is None:
+            self._end(ended)
+        elif self._tokens is not None:
+            self._company.tell(TOLD, _encode(ended))
+
+    async def _ask(self, company: Company, begun: _Begun) -> Refusal | None:
+        answers = await company.ask(ASKED, _encode(begun))
+        for answer in answers.values():
+            return _read_refusal.decode(answer)
+        return None
+
+    def _asked(self, worker: str, question: bytes) -> bytes:
+        if worker not in self._workers:
+            self._forget_others()
+        return _encode(self._begin(_read_begun(question), worker))
+
+    def _told(self, worker: str, note: bytes) -> bytes:
+        self._end(_read_ended(note), worker)
+        return b""
+
+    def _forget_others(self) -> None:
+        """Give back what the requests of workers that have died would have used."""
+        assert self._company is not None
+        self._workers = set(self._company.names())
+        for key in [key for key in self._estimates if key[0] not in self._workers]:
+            use, estimate = self._estimates.pop(key)
+            use.estimated -= estimate
+
+    def _begin(self, begun: _Begun, worker: str = "") -> Refusal | None:
+        now = self._now()
+        use = self._uses.get(begun.session_id)
+        if use is None:
+            use = self._uses[begun.session_id] = _Use()
+        use.requests.forget(now)
+        use.tokens.forget(now)
+        if begun.confidence >= self._min_confidence:
+            refusal = self._refusal(use, now)
+            if refusal is not None:
+                kind = "requests" if self._requests_spent(use) else "tokens"
+                self._telemetry.emit(RateLimited(begun.session_id, kind))
+                return refusal
+        use.requests.add(1, now)
+        if self._tokens is not None:
+            estimate = begun.size // BYTES_PER_TOKEN
+            use.estimated += estimate
+            self._estimates[worker, begun.request_id] = (use, estimate)
+        return None
+
+    def _end(self, ended: _Ended, worker: str = "") -> None:
+        use, estimate = self._estimates.pop((worker, ended.request_id), (None, 0))
+        if use is None:
             return
         use.estimated -= estimate
-        tokens = _tokens(exchange.response, estimate)
+        tokens = estimate if ended.tokens is None else ended.tokens
         if tokens:
             use.tokens.add(tokens, self._now())
 
@@ -183,11 +264,11 @@ class RateLimit:
         return tuple(headers)
 
 
-def _tokens(response: Response, estimate: int) -> int:
-    """Return what an answer cost; a failure costs nothing, a stream that broke off its request."""
+def _tokens(response: Response) -> int | None:
+    """Return what an answer cost; a failure costs nothing, None where a stream broke off."""
     if response.usage is not None:
         return response.usage.input_tokens + response.usage.output_tokens
-    return estimate if 200 <= response.status < 300 else 0
+    return None if 200 <= response.status < 300 else 0
 
 
 def _refused(why: str, headers: Headers, wait: float) -> Refusal:

@@ -18,6 +18,7 @@ from aiohttp import ClientSession, web
 from gateway_sessions import app
 from gateway_sessions.config import Loaded, load
 from gateway_sessions.errors import StartError
+from gateway_sessions.web.listening import PortInUse
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -107,7 +108,7 @@ async def taken() -> AsyncIterator[int]:
 
 
 async def test_a_taken_port_is_told_apart(taken: int, tmp_path: Path) -> None:
-    with pytest.raises(app.PortInUse) as caught:
+    with pytest.raises(PortInUse) as caught:
         await app.start(loaded(tmp_path, server={"port": taken}))
     assert str(caught.value) == (
         f"port {taken} of 127.0.0.1 is in use by another program; stop that, or set server.port"
@@ -119,14 +120,14 @@ async def test_a_failed_start_leaves_nothing_open(
     taken: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     urls: list[str] = []
-    listen = app._listen
+    listen = app.listen_on
 
     async def noted(*arguments: Any) -> str:
         urls.append(await listen(*arguments))
         return urls[-1]
 
-    monkeypatch.setattr(app, "_listen", noted)
-    with pytest.raises(app.PortInUse, match=r"set admin\.listen to another"):
+    monkeypatch.setattr(app, "listen_on", noted)
+    with pytest.raises(PortInUse, match=r"set admin\.listen to another"):
         await app.start(loaded(tmp_path, admin={"listen": f"127.0.0.1:{taken}"}))
     (main,) = urls
     with pytest.raises(ConnectionRefusedError):
@@ -219,7 +220,7 @@ async def _refuses(url: str) -> None:
 
 
 async def test_ready_is_told_once_clients_can_connect(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[app.Running] = []
 
@@ -228,11 +229,10 @@ async def test_ready_is_told_once_clients_can_connect(
         socket.create_connection(("127.0.0.1", int(running.url.rpartition(":")[2]))).close()
         os.kill(os.getpid(), signal.SIGTERM)
 
-    assert await app.serve(loaded(tmp_path, server={"workers": 2}), ready) == 0
+    monkeypatch.setattr(app, "notices", lambda loaded: ["this should be known"])
+    assert await app.serve(loaded(tmp_path), ready) == 0
     assert len(told) == 1
-    assert caplog.messages[0].endswith(
-        "server.workers has no effect in this version: the gateway runs in one process."
-    )
+    assert caplog.messages[0] == "this should be known"
 
 
 def test_a_loop_is_made_and_closed() -> None:
@@ -273,7 +273,7 @@ def test_a_bare_checkout_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None
     ],
 )
 def test_urls_can_be_used_as_they_are(host: str, url: str) -> None:
-    assert app._url(host, 1) == url
+    assert app.url_of(host, 1) == url
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from gateway_sessions.config.recording import SessionRecording
 from gateway_sessions.samples import LEAD, SampleExchange, run_samples
 from gateway_sessions.storage.reading import reading
 from gateway_sessions.storage.trees import family
+from gateway_sessions.web.listening import PortInUse
 
 WIDTH = 110
 """Columns of the table where no terminal says how wide it is."""
@@ -132,7 +133,7 @@ async def _start(configuration: Loaded) -> app.Running:
     """Start the gateway; if the default port is taken, on a free one."""
     try:
         return await app.start(configuration)
-    except app.PortInUse as error:
+    except PortInUse as error:
         if "server.port" in configuration.places:
             raise
         click.echo(f"Note: {error} A free port is taken for now.", err=True)

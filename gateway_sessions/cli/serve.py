@@ -11,6 +11,7 @@ from gateway_sessions import app, logs
 from gateway_sessions.cli.options import configured, loaded
 from gateway_sessions.config import Config
 from gateway_sessions.config.masking import masked_text
+from gateway_sessions.workers import supervisor
 
 
 @click.command(
@@ -60,7 +61,9 @@ def serve(
         configuration.config.logging, file_wanted="logging.file" in configuration.places
     )
     try:
-        return app.run(lambda: app.serve(configuration, _ready))
+        several = configuration.config.server.workers > 1
+        starting = supervisor.start if several else app.start
+        return app.run(lambda: app.serve(configuration, _ready, starting))
     finally:
         log.close()
 

@@ -28,14 +28,8 @@ class Inert:
         return key == self.prefix or key.startswith(f"{self.prefix}.")
 
 
-INERT = (
-    Inert(
-        "server.workers",
-        "the gateway runs in one process",
-        harmless=lambda config: config.server.workers == 1,
-    ),
-)
-"""Everything that has no effect, in the order of the schema's blocks."""
+INERT: tuple[Inert, ...] = ()
+"""Everything that has no effect, in the order of the schema's blocks; nothing at present."""
 
 
 def inert_settings(loaded: Loaded) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from gateway_sessions.errors import StartError
@@ -10,6 +11,9 @@ from gateway_sessions.errors import StartError
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 """What people say to models is private."""
+
+PIPE_BYTES = 4096
+"""What a pipe takes from one process without mixing it with what others write; Linux's number."""
 
 _SAFE_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 """Without following links: nobody who can write into the folder can aim us at another file."""
@@ -29,6 +33,26 @@ def write_all(descriptor: int, data: bytes) -> None:
     left = memoryview(data)
     while left:
         left = left[os.write(descriptor, left) :]
+
+
+def line_pieces(text: str) -> Iterator[str]:
+    """Yield whole lines in pieces that a pipe takes in one go, if each is written at once.
+
+    What several processes write to one pipe then never mixes within a line, unless that line
+    alone is longer.
+    """
+    piece: list[str] = []
+    size = 0
+    for line in text.splitlines(keepends=True):
+        length = len(line.encode("utf-8", "surrogatepass"))
+        if piece and size + length > PIPE_BYTES:
+            yield "".join(piece)
+            piece.clear()
+            size = 0
+        piece.append(line)
+        size += length
+    if piece:
+        yield "".join(piece)
 
 
 def make_private_directory(directory: Path) -> None:

@@ -27,6 +27,10 @@ LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 """Names under which a loopback listener may be called without a token."""
 
 
+Problems = Callable[[], list[str] | Awaitable[list[str]]]
+"""Returns one sentence for whatever does not work at present."""
+
+
 class AdminGuard:
     """Decides who may call an endpoint of the gateway's own.
 
@@ -117,7 +121,7 @@ def admin_routes(
     version: str,
     started_at: float,
     effective_config: Mapping[str, Any],
-    problems: Callable[[], list[str]],
+    problems: Problems,
     extra: Iterable[web.AbstractRouteDef] = (),
     guard: AdminGuard,
     prefix: str = "",
@@ -141,7 +145,8 @@ def admin_routes(
         return _json(msgspec.json.encode(state))
 
     async def ready(request: web.Request) -> web.Response:
-        found = problems()
+        answer = problems()
+        found = answer if isinstance(answer, list) else await answer
         state = {"status": "degraded" if found else "ready", "problems": found}
         return _json(msgspec.json.encode(state), 503 if found else 200)
 

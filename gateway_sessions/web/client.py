@@ -15,10 +15,12 @@ from base64 import b64encode
 from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from aiohttp import (
+    BaseConnector,
     ClientConnectionError,
     ClientConnectorError,
     ClientError,
@@ -29,6 +31,7 @@ from aiohttp import (
     SocketTimeoutError,
     StreamReader,
     TCPConnector,
+    UnixConnector,
 )
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
@@ -103,7 +106,7 @@ class UpstreamResponse:
 class Origin:
     """Where the requests of one upstream go."""
 
-    def __init__(self, url: str, connector: TCPConnector, timeout_seconds: float) -> None:
+    def __init__(self, url: str, connector: BaseConnector, timeout_seconds: float) -> None:
         """Take an ``http(s)`` URL, with a base path if the upstream has one.
 
         ``timeout_seconds`` is the longest silence, before the head of a response and between
@@ -229,6 +232,13 @@ class Origin:
 def make_connector() -> TCPConnector:
     """Return the pool that all upstreams share.  Needs a running event loop."""
     connector = TCPConnector(limit=POOL_LIMIT, keepalive_timeout=IDLE_SECONDS)
+    seams.use_protocol(connector, partial(_Protocol, loop=asyncio.get_running_loop()))
+    return connector
+
+
+def local_connector(path: Path) -> UnixConnector:
+    """Return a pool of connections to a local socket.  Needs a running event loop."""
+    connector = UnixConnector(str(path), limit=POOL_LIMIT, keepalive_timeout=IDLE_SECONDS)
     seams.use_protocol(connector, partial(_Protocol, loop=asyncio.get_running_loop()))
     return connector
 

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from aiohttp import StreamReader, TCPConnector, web
+from aiohttp import BaseConnector, StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_proto import ResponseHandler
 
@@ -47,7 +47,7 @@ def put_back(content: StreamReader, data: bytes) -> None:
         content.unread_data(data)
 
 
-def use_protocol(connector: TCPConnector, factory: Callable[[], ResponseHandler]) -> None:
+def use_protocol(connector: BaseConnector, factory: Callable[[], ResponseHandler]) -> None:
     """Have the connector's connections made by ``factory``; it has no parameter for it."""
     connector._factory = factory  # type: ignore[assignment]  # aiohttp says partial, and calls it
 

@@ -14,6 +14,7 @@ from prometheus_client.registry import CollectorRegistry
 from gateway_sessions import Context, Exchange
 from interceptors.prometheus import views
 from interceptors.prometheus.metrics import Metrics
+from interceptors.prometheus.together import TOPIC, Together, packed
 
 _FORMATS = {"json": views.JSON, "prometheus": views.TEXT, "openmetrics": views.OPENMETRICS}
 
@@ -33,10 +34,26 @@ class Prometheus:
         self.registry = CollectorRegistry()
         self.registry.register(self._metrics)
         ProcessCollector(registry=self.registry)
+        self._together: Together | None = None
 
     def open(self, context: Context) -> None:
-        """Subscribe to everything that is announced."""
+        """Subscribe to everything that is announced, and add up what workers have counted."""
         self._metrics.connect(context)
+        company, own = context.company, self.registry
+        if company is None:
+            return
+        if company.is_main:
+            self._together = Together(own.collect, company)
+            self._together.start()
+            self.registry = CollectorRegistry()
+            self.registry.register(self._together)
+        else:
+            company.answer(TOPIC, lambda who, question: packed(own.collect()))
+
+    def close(self) -> None:
+        """Stop adding up."""
+        if self._together is not None:
+            self._together.stop()
 
     def exchange_finished(self, exchange: Exchange) -> None:
         """Count an exchange."""
@@ -59,11 +76,15 @@ class Prometheus:
             error = f"There is no format {name!r}; take json, prometheus or openmetrics."
             return web.json_response({"error": error}, status=400)
         form = _FORMATS[name] if name else views.wanted(request.headers.get("Accept", ""))
+        if self._together is not None:
+            await self._together.ask()
         if form == views.JSON:
             return web.json_response(await asyncio.to_thread(self.as_json))
         return await self._text(form)
 
     async def _serve_text(self, request: web.Request) -> web.Response:
+        if self._together is not None:
+            await self._together.ask()
         form = views.wanted(request.headers.get("Accept", ""))
         return await self._text(views.TEXT if form == views.JSON else form)
 

@@ -41,16 +41,18 @@ def test_file_environment_and_options_are_in_it_and_secrets_are_not(tmp_path: Pa
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_settings_without_effect_are_named_on_standard_error(
+def test_what_should_be_known_of_settings_is_said_on_standard_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run_here(["check-config", "--set", "server.workers=2"]) == 0
+    block = "session.persistence"
+    values = {"enabled": "true", "backend": "redis", "connection": "redis://127.0.0.1:1/0"}
+    settings = [f"--set={block}.{key}={value}" for key, value in values.items()]
+    assert run_here(["check-config", *settings]) == 0
     shown = capsys.readouterr()
-    assert shown.err == (
-        "Warning: option --set server.workers: server.workers has no effect in this version:"
-        " the gateway runs in one process.\n"
+    assert shown.err.startswith(
+        f"Warning: option --set {block}.backend: {block}.backend redis shares sessions among"
     )
-    assert yaml.safe_load(shown.out)["server"]["workers"] == 2
+    assert yaml.safe_load(shown.out)["session"]["persistence"]["backend"] == "redis"
 
 
 @pytest.mark.parametrize(

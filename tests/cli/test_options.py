@@ -26,9 +26,10 @@ def test_a_mistake_names_the_option_as_it_was_typed() -> None:
     )
 
 
-def test_settings_without_effect_are_named(capsys: pytest.CaptureFixture[str]) -> None:
-    warn_of_inert(loaded(None, ["server.workers=4"]))
-    assert capsys.readouterr().err == (
-        "Warning: option --set server.workers: server.workers has no effect in this version:"
-        " the gateway runs in one process.\n"
+def test_what_should_be_known_of_settings_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    block = "session.persistence"
+    values = {"enabled": "true", "backend": "redis", "connection": "redis://127.0.0.1:1/0"}
+    warn_of_inert(loaded(None, [f"{block}.{key}={value}" for key, value in values.items()]))
+    assert capsys.readouterr().err.startswith(
+        f"Warning: option --set {block}.backend: {block}.backend redis shares sessions among"
     )

@@ -136,15 +136,6 @@ def test_a_trace_folder_that_can_not_be_written_prevents_the_start(tmp_path: Pat
     assert error.startswith(f"Error: interceptor trace: {tmp_path}/traces: can not write there (")
 
 
-def test_settings_without_effect_are_in_the_log(tmp_path: Path) -> None:
-    with service("serve", *PORT, "--set", "server.workers=4", cwd=tmp_path) as gateway:
-        _, errors = gateway.stop(signal.SIGTERM)
-    assert (
-        "WARNING option --set server.workers: server.workers has no effect in this version: the"
-        " gateway runs in one process." in errors
-    )
-
-
 def test_upstreams_are_announced_without_their_passwords(tmp_path: Path) -> None:
     upstream = ("--upstream", "http://u:canary@127.0.0.1:9/v1")
     with service("serve", *PORT, *upstream, cwd=tmp_path) as gateway:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import gateway_sessions
-from gateway_sessions.config import Config, inert_settings, load
+from gateway_sessions.config import Config, inert, inert_settings, load
 from gateway_sessions.config.inert import INERT, Inert, is_inert
 from gateway_sessions.config.keys import leaves
 from gateway_sessions.detection.settings import DetectionSettings
@@ -23,30 +23,29 @@ def test_a_user_who_sets_nothing_hears_nothing() -> None:
     assert sentences({}) == []
 
 
+@pytest.fixture
+def _one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Inert(
+        "server.workers", "this is a test", harmless=lambda config: config.server.workers == 1
+    )
+    monkeypatch.setattr(inert, "INERT", (row,))
+
+
+@pytest.mark.usefixtures("_one_row")
 def test_each_key_without_effect_is_named_with_its_place() -> None:
-    assert sentences({"server": {"workers": 2}}) == [
-        (
-            "the configuration: server.workers has no effect in this version: the gateway runs in"
-            " one process."
-        ),
+    assert sentences({"server": {"workers": 2, "port": 1}}) == [
+        "the configuration: server.workers has no effect in this version: this is a test."
     ]
+    assert not is_inert("server.workers")  # at its default
 
 
-@pytest.mark.parametrize(
-    ("quiet", "loud"),
-    [
-        ({"server": {"workers": 1}}, {"server": {"workers": 2}}),
-    ],
-)
-def test_a_value_that_asks_for_nothing_missing_is_fine(
-    quiet: dict[str, object], loud: dict[str, object]
-) -> None:
-    assert sentences(quiet) == []
-    assert len(sentences(loud)) == 1
+@pytest.mark.usefixtures("_one_row")
+def test_a_value_that_asks_for_nothing_missing_is_fine() -> None:
+    assert sentences({"server": {"workers": 1}}) == []
 
 
 def test_keys_with_effect_are_not_named() -> None:
-    assert sentences({"server": {"port": 1}, "session": {"max_sessions": 5}}) == []
+    assert sentences({"server": {"workers": 2}, "session": {"max_sessions": 5}}) == []
 
 
 def test_every_row_names_a_key_of_the_schema() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
 
-from gateway_sessions import Exchange, RateLimited, Refusal, Telemetry, Usage
+from gateway_sessions import Company, Exchange, RateLimited, Refusal, Telemetry, Usage
 from interceptors.rate_limit import HOUR, MINUTE, RateLimit, Window
 from tests.interceptors.exchanges import TAG, context, exchange, response
 
@@ -50,6 +53,7 @@ class Guarded:
     def send(self, session: str = "sess_a", tokens: int = 0, **how: float) -> Refusal | None:
         item = self.begin(session, confidence=how.get("confidence", 1.0))
         refusal = self.limit.request_started(item)
+        assert not isinstance(refusal, Awaitable)
         self.end(item, tokens, 429 if refusal else 200)
         return refusal
 
@@ -180,3 +184,103 @@ def test_the_wait_that_is_told_is_enough_and_the_least() -> None:
     assert window.total >= 8
     window.forget(10.0 + wait)
     assert window.total < 8
+
+
+class Process:
+    """The company of one process; messages between processes arrive at once."""
+
+    def __init__(self, name: str, main: Process | None = None) -> None:
+        self.name = name
+        self.is_main = main is None
+        self.answerers: dict[str, Any] = {}
+        self.alive: set[str] = set()
+        self._main = main
+        if main is not None:
+            main.alive.add(name)
+
+    def answer(self, topic: str, answerer: Any) -> None:
+        self.answerers[topic] = answerer
+
+    async def ask(self, topic: str, question: bytes = b"") -> dict[str, bytes]:
+        if self._main is None or self.name not in self._main.alive:
+            return {}
+        return {"main": self._main.answerers[topic](self.name, question)}
+
+    def tell(self, topic: str, note: bytes) -> None:
+        assert self._main is not None
+        self._main.answerers[topic](self.name, note)
+
+    def names(self) -> frozenset[str]:
+        return frozenset(self.alive)
+
+
+class Several:
+    """The same limit in a main process and in two workers."""
+
+    def __init__(self, **options: int) -> None:
+        self.main = Process("main")
+        self.seen: list[RateLimited] = []
+        self.open(self.main, **options)
+        self.workers = [self.worker(f"worker-{number}", **options) for number in (1, 2)]
+        self._number = 0
+
+    def open(self, process: Process, **options: int) -> RateLimit:
+        telemetry = Telemetry()
+        telemetry.listen(RateLimited, self.seen.append)
+        limit = RateLimit(**options)
+        company: Company = process
+        limit.open(replace(context(telemetry), company=company))
+        return limit
+
+    def worker(self, name: str, **options: int) -> RateLimit:
+        return self.open(Process(name, self.main), **options)
+
+    async def begin(self, worker: RateLimit, size: int = 40) -> tuple[Exchange, Refusal | None]:
+        self._number += 1
+        item = exchange(self._number)
+        item.session = TAG
+        item.request = msgspec.structs.replace(item.request, size=size)
+        asked = worker.request_started(item)
+        assert isinstance(asked, Awaitable)
+        return item, await asked
+
+    def end(self, worker: RateLimit, item: Exchange, tokens: int) -> None:
+        item.response = msgspec.structs.replace(response(), usage=Usage(tokens, 0))
+        worker.exchange_finished(item)
+
+
+async def test_a_limit_holds_across_workers_and_is_announced_once() -> None:
+    several = Several(requests_per_minute=3)
+    one, two = several.workers
+    refusals = [(await several.begin(worker))[1] for worker in (one, two, one, two, one)]
+    assert [refusal and refusal.status for refusal in refusals] == [None, None, None, 429, 429]
+    refusal = refusals[-1]
+    assert refusal is not None
+    assert ("x-ratelimit-limit-requests", "3") in refusal.headers
+    assert [event.limit for event in several.seen] == ["requests", "requests"]
+
+
+async def test_tokens_of_all_workers_count() -> None:
+    several = Several(tokens_per_hour=100)
+    one, two = several.workers
+    item, refusal = await several.begin(one)
+    assert refusal is None
+    several.end(one, item, 100)
+    assert (await several.begin(two))[1] is not None
+
+
+async def test_estimates_of_a_worker_that_died_are_given_back() -> None:
+    several = Several(tokens_per_hour=100)
+    one, two = several.workers
+    assert (await several.begin(one, size=800))[1] is None  # some 200 tokens
+    assert (await several.begin(two))[1] is not None
+    several.main.alive.remove("worker-1")
+    again = several.worker("worker-1.2", tokens_per_hour=100)
+    assert (await several.begin(again))[1] is None
+
+
+async def test_where_nobody_answers_requests_pass() -> None:
+    several = Several(requests_per_minute=1)
+    several.main.alive.clear()
+    for _ in range(3):
+        assert (await several.begin(several.workers[0]))[1] is None
