@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -103,3 +104,24 @@ async def test_a_connection_that_is_broken_off_ends_without_waiting(tmp_path: Pa
         one.record(ended(1))
         await one.shutdown()
     assert telemetry.dropped == {("recorder", "shutdown"): 1}
+
+
+def test_without_settings_it_ends_by_itself() -> None:
+    child = Spawned()
+    child.socket.shutdown(1)
+    child.end(30)
+    assert child.process.returncode == 0
+
+
+def test_one_that_does_not_end_is_killed() -> None:
+    child = Spawned()
+    child.end(0)
+    assert child.process.returncode == -signal.SIGKILL
+
+
+def test_one_that_can_not_be_started_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.executable", str(tmp_path / "missing"))
+    with pytest.raises(FileNotFoundError):
+        Spawned()
