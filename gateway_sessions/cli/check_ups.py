@@ -24,8 +24,7 @@ from typing import Any, Literal, NamedTuple
 import aiohttp
 
 from gateway_sessions.app import admin_address
-from gateway_sessions.config import Config, Loaded
-from gateway_sessions.config.inert import inert_settings
+from gateway_sessions.config import Config, Loaded, notices
 from gateway_sessions.config.masking import masked_text
 from gateway_sessions.errors import StartError
 from gateway_sessions.recording.files import private_directory
@@ -84,11 +83,11 @@ def _python() -> Iterator[Finding]:
 
 
 def _settings(loaded: Loaded) -> Iterator[Finding]:
-    inert = inert_settings(loaded)
-    for sentence in inert:
+    said = notices(loaded)
+    for sentence in said:
         yield Finding("warning", "configuration", sentence)
-    if not inert:
-        yield Finding("ok", "configuration", f"{len(loaded.places)} keys set, all have effect.")
+    if not said:
+        yield Finding("ok", "configuration", f"{len(loaded.places)} keys are set.")
 
 
 def _descriptors() -> Iterator[Finding]:

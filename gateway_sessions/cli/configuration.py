@@ -6,7 +6,7 @@ import click
 
 from gateway_sessions.app import admin_address
 from gateway_sessions.assembly import check_interceptors
-from gateway_sessions.cli.options import AS_JSON, configured, loaded, warn_of_inert
+from gateway_sessions.cli.options import AS_JSON, configured, loaded, tell_notices
 from gateway_sessions.config import as_json as config_as_json
 from gateway_sessions.config import as_yaml, example
 
@@ -34,7 +34,7 @@ def check_config(config_file: str | None, settings: tuple[str, ...], as_json: bo
     configuration = loaded(config_file, settings)
     check_interceptors(configuration)
     admin_address(configuration.config)
-    warn_of_inert(configuration)
+    tell_notices(configuration)
     text = config_as_json(configuration.config) if as_json else as_yaml(configuration.config)
     click.echo(text.rstrip("\n"))
 

@@ -13,7 +13,7 @@ from gateway_sessions.cli.comparison_report import as_json as report_as_json
 from gateway_sessions.cli.comparison_report import as_text
 from gateway_sessions.cli.log_files import LogFiles
 from gateway_sessions.cli.offline import Detection, check_enabled, secret_of
-from gateway_sessions.cli.options import AS_JSON, configured, loaded, warn_of_inert
+from gateway_sessions.cli.options import AS_JSON, configured, loaded
 from gateway_sessions.cli.progress import wanted
 from gateway_sessions.cli.verdict_lines import explained, plain, told
 from gateway_sessions.config import Config, Loaded
@@ -145,7 +145,6 @@ def _compared(
     comparison = Comparison()
     detections = []
     for side, configuration in enumerate(sides):
-        _warn(configuration)
         detection = Detection(configuration.config, secret)
         detection.telemetry.listen(SessionEnded, _listener(comparison, side))
         detections.append(detection)
@@ -162,9 +161,3 @@ def _compared(
 
 def _listener(comparison: Comparison, side: Side) -> Callable[[SessionEnded], None]:
     return lambda event: comparison.ended(side, event.session_id)
-
-
-def _warn(configuration: Loaded) -> None:
-    """Tell which settings can not make a difference, of those that are compared."""
-    places = {k: place for k, place in configuration.places.items() if k.startswith("session.")}
-    warn_of_inert(Loaded(configuration.config, places))

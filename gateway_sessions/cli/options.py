@@ -48,7 +48,7 @@ def loaded(
     return load(config_file, overrides=[*settings, *own])
 
 
-def warn_of_inert(configuration: Loaded) -> None:
-    """Tell on standard error which of the user's settings have no effect."""
+def tell_notices(configuration: Loaded) -> None:
+    """Tell on standard error what a user should know of a configuration that is right."""
     for sentence in notices(configuration):
         click.echo(f"Warning: {sentence}", err=True)

@@ -8,7 +8,6 @@ configuration before it loads anything else.
 from __future__ import annotations
 
 from gateway_sessions.config.detection import detection_settings
-from gateway_sessions.config.inert import inert_settings
 from gateway_sessions.config.keys import Section
 from gateway_sessions.config.loader import Override, Source, load
 from gateway_sessions.config.notices import notices
@@ -43,7 +42,6 @@ __all__ = [
     "detection_settings",
     "effective",
     "example",
-    "inert_settings",
     "load",
     "notices",
 ]

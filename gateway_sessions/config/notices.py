@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from gateway_sessions.config.inert import inert_settings
 from gateway_sessions.config.schema import Config, Loaded
 
 _BACKEND = "session.persistence.backend"
 
 
 def notices(loaded: Loaded) -> list[str]:
-    """Return one sentence for each thing that is to be said when it is loaded."""
-    return inert_settings(loaded) + _unshared_secret(loaded)
+    """Return one sentence for each thing that is to be said when it is loaded.
 
-
-def _unshared_secret(loaded: Loaded) -> list[str]:
-    """Say that replicas with secrets of their own would not know each other's sessions."""
+    At present that is one: replicas with secrets of their own would not know each other's
+    sessions.
+    """
     if not shares_through_server(loaded.config) or loaded.config.secret is not None:
         return []
     backend = loaded.config.session.persistence.backend

@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 
-from gateway_sessions.config.inert import is_inert
 from gateway_sessions.config.keys import Field, Section, fields_of, section_in, section_list_in
 from gateway_sessions.config.masking import masked
 from gateway_sessions.config.schema import Config
@@ -45,11 +44,7 @@ def tidy(value: Any) -> Any:
 
 
 def example() -> str:
-    """Return a file with every key at its default, each with a line that explains it.
-
-    Keys without effect in this version stand there as comments, so that a file made from this
-    one does not ask for them by accident.
-    """
+    """Return a file with every key at its default, each with a line that explains it."""
     lines = [
         "# Configuration of gateway-sessions. Every key is optional; the values are the defaults.",
         "# ${VAR}, ${VAR:-default} and ${VAR:?message} are filled in from the environment.",
@@ -65,12 +60,8 @@ def example() -> str:
 def _entry(field: Field, value: Any, above: str) -> Iterator[str]:
     """Yield the lines of one key: what it is for, then the key with all that is below it."""
     dotted = f"{above}.{field.name}" if above else field.name
-    inactive = is_inert(dotted) and not is_inert(above)
-    yield from _comment(field.key.help + (" No effect in this version." if inactive else ""))
-    for line in _lines(field, value, dotted):
-        # Explanations stay comments of the first kind, `# …`; a key that is switched off is
-        # `#key: value`, so that deleting its # switches it on.
-        yield f"#{line}" if inactive and not line.lstrip().startswith("#") else line
+    yield from _comment(field.key.help)
+    yield from _lines(field, value, dotted)
 
 
 def _lines(field: Field, value: Any, dotted: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway_sessions.cli.options import loaded, warn_of_inert
+from gateway_sessions.cli.options import loaded, tell_notices
 from gateway_sessions.errors import ConfigError
 
 
@@ -29,7 +29,7 @@ def test_a_mistake_names_the_option_as_it_was_typed() -> None:
 def test_what_should_be_known_of_settings_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     block = "session.persistence"
     values = {"enabled": "true", "backend": "redis", "connection": "redis://127.0.0.1:1/0"}
-    warn_of_inert(loaded(None, [f"{block}.{key}={value}" for key, value in values.items()]))
+    tell_notices(loaded(None, [f"{block}.{key}={value}" for key, value in values.items()]))
     assert capsys.readouterr().err.startswith(
         f"Warning: option --set {block}.backend: {block}.backend redis shares sessions among"
     )

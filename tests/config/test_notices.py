@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway_sessions.config import inert, load, notices
+from gateway_sessions.config import load, notices
 
 SERVER = {"enabled": True, "backend": "redis", "connection": "redis://127.0.0.1"}
 
@@ -32,8 +32,3 @@ def test_replicas_need_one_secret() -> None:
 )
 def test_others_need_none(persistence: dict[str, Any], more: dict[str, Any]) -> None:
     assert said(persistence, **more) == []
-
-
-def test_what_has_no_effect_is_said_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inert, "INERT", (inert.Inert("server.workers", "this is a test"),))
-    assert len(said(SERVER, server={"workers": 2})) == 2

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 
 from bench import report
-from gateway_sessions.config.inert import is_inert
 from gateway_sessions.config.keys import Field, leaves, section_list_in
 from gateway_sessions.config.schema import Config
 from gateway_sessions.config.show import tidy
@@ -38,9 +37,8 @@ def _table() -> str:
 
 
 def _row(name: str, field: Field, default: str) -> list[str]:
-    inert = " *No effect in this version.*" if is_inert(name) else ""
     help_text = field.key.help.replace("|", "\\|")
-    return [f"`{name}`", default, field.expected, help_text + inert]
+    return [f"`{name}`", default, field.expected, help_text]
 
 
 def _shown(default: object) -> str:
