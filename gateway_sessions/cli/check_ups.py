@@ -26,7 +26,10 @@ import aiohttp
 from gateway_sessions.app import admin_address
 from gateway_sessions.config import Config, Loaded, notices
 from gateway_sessions.config.masking import masked_text
-from gateway_sessions.errors import StartError
+from gateway_sessions.config.notices import shares_through_server
+from gateway_sessions.errors import GatewaySessionsError, StartError
+from gateway_sessions.index.making import make_store
+from gateway_sessions.index.store import StoreFailed
 from gateway_sessions.recording.files import private_directory
 from gateway_sessions.storage.reading import NoDatabase, following
 
@@ -65,7 +68,7 @@ async def examine(loaded: Loaded) -> list[Finding]:
     async with aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS), trust_env=False
     ) as http:
-        asked: list[Coroutine[Any, Any, list[Finding]]] = [_port(http, config)]
+        asked: list[Coroutine[Any, Any, list[Finding]]] = [_port(http, config), _shared(config)]
         asked += [_upstream(http, url) for url in dict.fromkeys(u.url for u in config.upstreams)]
         for found in await asyncio.gather(*asked):
             findings += found
@@ -202,6 +205,30 @@ def _extras(config: Config) -> Iterator[Finding]:
                 setting,
                 f"it needs an extra: pip install 'gateway-sessions[{extra}]'.",
             )
+
+
+async def _shared(config: Config) -> list[Finding]:
+    """Ask the server through which sessions are shared, if there is one."""
+    if not shares_through_server(config) or any(_extras(config)):
+        return []
+    persistence = config.session.persistence
+    what = f"sessions in {persistence.backend}"
+    try:
+        store = make_store(
+            persistence.backend,
+            persistence.connection,
+            config.state_path,
+            max_sessions=config.session.max_sessions,
+            ttl_seconds=config.session.session_ttl_seconds,
+        )
+        try:
+            await store.open()
+            await store.fetch(1, (1,), {})
+        finally:
+            await store.close()
+    except (StoreFailed, GatewaySessionsError) as error:
+        return [Finding("problem", what, masked_text(str(error)))]
+    return [Finding("ok", what, "can be reached.")]
 
 
 async def _port(http: aiohttp.ClientSession, config: Config) -> list[Finding]:

@@ -57,4 +57,4 @@ def _print(findings: list[Finding]) -> None:
         table.add_row(_MARKS[finding.state], escaped(finding.what), escaped(finding.said))
     console().print(table)
     states = Counter(finding.state for finding in findings)
-    click.echo(f"{states['problem']} problems, {states['warning']} warnings.")
+    click.echo(f"Problems: {states['problem']}, warnings: {states['warning']}.")

@@ -18,12 +18,20 @@ from aiohttp.test_utils import TestServer
 from gateway_sessions.cli import check_ups
 from gateway_sessions.cli.check_ups import Finding, examine
 from gateway_sessions.config import load
+from tests.redis import NEEDED, Server
 
 
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
+
+
+SHARING = (
+    "session.persistence.enabled=true",
+    "session.persistence.connection=redis://:s3cret@127.0.0.1:1/0",
+    "secret=sixteen characters and more",
+)
 
 
 async def found(*settings: str) -> dict[str, Finding]:
@@ -134,6 +142,8 @@ async def test_few_open_files_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> 
     ("settings", "extra"),
     [
         (("session_recording.postgres.enabled=true",), "postgres"),
+        ((*SHARING, "session.persistence.backend=redis"), "redis"),
+        ((*SHARING, "session.persistence.backend=postgres"), "postgres"),
     ],
 )
 async def test_a_missing_extra_is_a_problem(
@@ -148,6 +158,20 @@ async def test_a_missing_extra_is_a_problem(
     problems = [finding.said for finding in told.values() if finding.state == "problem"]
     assert problems == [f"it needs an extra: pip install 'gateway-sessions[{extra}]'."]
     assert told["Python"].state == "warning"
+
+
+async def test_a_server_of_sessions_that_is_away_is_a_problem() -> None:
+    told = await found(*SHARING, "session.persistence.backend=redis")
+    finding = told["sessions in redis"]
+    assert finding.state == "problem"
+    assert "s3cret" not in finding.said
+
+
+@NEEDED
+async def test_a_server_of_sessions_that_answers_is_fine(redis: Server) -> None:
+    backend = ("session.persistence.backend=redis", f"session.persistence.connection={redis.url}")
+    told = await found(*SHARING, *backend)
+    assert told["sessions in redis"] == ("ok", "sessions in redis", "can be reached.")
 
 
 @pytest.mark.needs("openssl", "apt-get install openssl")

@@ -20,7 +20,7 @@ def findings(text: str) -> dict[str, dict[str, Any]]:
 def test_nothing_is_wrong_with_a_new_set_up_and_nothing_is_left(tmp_path: Path) -> None:
     done = run("doctor", "--set", "server.port=0", cwd=tmp_path, command=INSTALLED)
     assert done.returncode == 0, done.stdout
-    assert done.stdout.splitlines()[-1].startswith("0 problems, ")
+    assert done.stdout.splitlines()[-1].startswith("Problems: 0, ")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -55,7 +55,7 @@ def test_problems_are_told_with_their_cure_and_are_the_exit_code(
     assert "PROBLEM  upstream http://127.0.0.1:1" in shown
     assert "start it, or mend its URL" in shown
     assert "PROBLEM  database" in shown
-    assert "2 problems" in shown
+    assert "Problems: 2" in shown
 
 
 def test_a_wrong_configuration_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
