@@ -9,7 +9,7 @@ garbage collector need not know of them (``gc=False``).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, overload
 
 import msgspec
 
@@ -70,6 +70,76 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     parts: tuple[Part, ...]
 
 
+class Continued(Sequence[msgspec.Raw]):
+    """Messages of a body of which only the newest have been read, since the others are known.
+
+    The first `SHOWN`, the newest, and the last before these are there at once.  For any other the
+    whole body is read.
+    """
+
+    SHOWN: ClassVar[int] = 2
+
+    __slots__ = ("_all", "_body", "_count", "_cut", "_last", "_newest", "_read", "_starts")
+
+    def __init__(
+        self,
+        body: bytes,
+        count: int,
+        starts: tuple[int, ...],
+        last: int,
+        cut: int,
+        newest: Sequence[msgspec.Raw],
+        read: Callable[[], Sequence[msgspec.Raw]],
+    ) -> None:
+        """Make the messages of a body without reading it.
+
+        Args:
+            body: JSON without blanks between the messages.
+            count: how many messages come before the newest; at least one.
+            starts: where the first `SHOWN` of them begin, and the next.
+            last: where the last of them begins.
+            cut: where it ends.
+            newest: all after it.
+            read: reads all messages.
+        """
+        self._body = body
+        self._count = count
+        self._starts = starts
+        self._last = last
+        self._cut = cut
+        self._newest = newest
+        self._read = read
+        self._all: Sequence[msgspec.Raw] | None = None
+
+    def __len__(self) -> int:
+        return self._count + len(self._newest)
+
+    @overload
+    def __getitem__(self, place: int) -> msgspec.Raw: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[msgspec.Raw]: ...
+    def __getitem__(self, place: int | slice) -> msgspec.Raw | Sequence[msgspec.Raw]:
+        if isinstance(place, int):
+            count = self._count
+            found = place + len(self) if place < 0 else place
+            if found >= count:
+                return self._newest[found - count]
+            if 0 <= found < self.SHOWN:
+                starts = self._starts
+                return msgspec.Raw(self._body[starts[found] : starts[found + 1] - 1])
+            if found == count - 1:
+                return msgspec.Raw(self._body[self._last : self._cut])
+        if self._all is None:
+            self._all = self._read()
+        return self._all[place]
+
+    def sent(self, start: int, end: int) -> bytes | memoryview[int]:
+        """Return the bytes of consecutive messages, with commas between them."""
+        if end == self._count and start <= self.SHOWN:
+            return memoryview(self._body)[self._starts[start] : self._cut]
+        return b",".join(self[start:end])
+
+
 class Conversation(msgspec.Struct, frozen=True, gc=False):
     """The content of one request, its messages not yet read.
 
@@ -98,6 +168,13 @@ class Conversation(msgspec.Struct, frozen=True, gc=False):
     fields: Mapping[str, Any] = {}
     """The body fields that may name a session, those present only, as parsed JSON (for
     instance ``metadata``, ``session_id``, ``prompt_cache_key``, ``previous_response_id``)."""
+
+    def sent(self, start: int, end: int) -> bytes | memoryview[int]:
+        """Return the raw bytes of consecutive messages, with commas between them."""
+        messages = self.messages
+        if type(messages) is Continued:
+            return messages.sent(start, end)
+        return b",".join(messages[start:end])
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):

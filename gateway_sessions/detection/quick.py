@@ -71,7 +71,7 @@ def one_more_turn(
     answer, prompt = read_plain(conversation, raws[-2]), read_plain(conversation, raws[-1])
     if answer is None or prompt is None or answer[0] != ASSISTANT or prompt[0] != USER:
         return None
-    hasher = xxh3_64(b"".join(raws[start:cut]), seed ^ reader(conversation.read))
+    hasher = xxh3_64(conversation.sent(start, cut), seed ^ reader(conversation.read))
     known = states.get(hasher.intdigest())
     if known is None:
         return None
@@ -81,8 +81,7 @@ def one_more_turn(
         return None
     reply = _run(Run(None, False, b"", 0, (), known), True, said, known)
     tail = _run(reply, False, asked, reply.state)
-    hasher.update(raws[-2])
-    hasher.update(raws[-1])
+    hasher.update(b",%b,%b" % (raws[-2], raws[-1]))
     states.put(hasher.intdigest(), tail.state)
     newest = [plain_message(ASSISTANT, answer[1]), plain_message(USER, texts)]
     return Found(tail, newest, texts)

@@ -95,8 +95,8 @@ class Walk(msgspec.Struct, gc=False):
         if self.start == 1 and not conversation.system and not conversation.tools:
             return xxh3_64_intdigest(conversation.messages[0])
         hasher = xxh3_64(conversation.system)
-        for raw in conversation.messages[: self.start]:
-            hasher.update(raw)
+        for place in range(self.start):
+            hasher.update(conversation.messages[place])
         hasher.update(conversation.tools)
         return hasher.intdigest()
 
@@ -254,9 +254,8 @@ class Walker:
         """Return the chain of any request."""
         raws = conversation.messages
         newest, cut, answer_end = self._newest(conversation, start)
-        older = raws[start:cut]
-        hasher = xxh3_64(b"".join(older), seed ^ reader(conversation.read))
-        known = self._states.get(hasher.intdigest()) if older else None
+        hasher = xxh3_64(conversation.sent(start, cut), seed ^ reader(conversation.read))
+        known = self._states.get(hasher.intdigest()) if cut > start else None
         read: list[Message] = []
         for _, messages in newest:
             read += messages
@@ -268,12 +267,14 @@ class Walker:
             tail, complete = chained(said, base, seed), False
         else:
             # Not seen before; or an answer without words, which joins the prompts around it.
-            tail, complete = self._whole(conversation, older, digested, seed), True
+            tail, complete = self._whole(conversation, raws[start:cut], digested, seed), True
         # Instructions are what is asked only as long as nothing else is said.
         if tail is not None and not tail.model_side and (tail.before or _is_said(digests)):
-            hasher.update(b"".join(raws[cut:]))
+            if cut > start:
+                hasher.update(b",")
+            hasher.update(b",".join([raw for raw, _ in newest]))
             self._states.put(hasher.intdigest(), tail.state)
-        opening = None if older else [m for _, messages in newest[:2] for m in messages]
+        opening = None if cut > start else [m for _, messages in newest[:2] for m in messages]
         return Walk(conversation, seed, start, read, tail, complete, answer_end, self, opening)
 
     def chain(self, conversation: Conversation, start: int, seed: int) -> Run | None:

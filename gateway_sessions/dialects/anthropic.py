@@ -17,7 +17,8 @@ from gateway_sessions.conversation import (
 from gateway_sessions.dialects import parsing, sse, streaming
 from gateway_sessions.dialects.anthropic_messages import ROLES, assistant_message, read_message
 from gateway_sessions.dialects.base import Assembler, Dialect
-from gateway_sessions.dialects.envelope import ABSENT, Envelope, conversation, read_envelope
+from gateway_sessions.dialects.continued import Reader
+from gateway_sessions.dialects.envelope import ABSENT, Envelope, conversation
 from gateway_sessions.dialects.parsing import Json, mapping, text
 from gateway_sessions.errors import UnreadableBody
 
@@ -27,7 +28,7 @@ class _Request(Envelope, gc=False, kw_only=True):
     system: Raw = ABSENT
 
 
-_REQUEST = msgspec.json.Decoder(_Request)
+_REQUEST = Reader(_Request)
 
 
 class Anthropic(Dialect):
@@ -38,9 +39,9 @@ class Anthropic(Dialect):
 
     def read_request(self, body: bytes, path: str) -> Conversation:
         """Return the conversation in a request body."""
-        request = read_envelope(_REQUEST, body)
+        request, messages = _REQUEST.read(body)
         system = _lasting(request.system)
-        return conversation(request, request.messages, read_message, system, plain=ROLES)
+        return conversation(request, messages, read_message, system, plain=ROLES)
 
     def read_reply(self, body: bytes) -> Reply:
         """Return the reply in a response body; one without content gives no messages."""

@@ -8,7 +8,7 @@ never makes a body unreadable.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -82,7 +82,7 @@ def read_envelope(decoder: msgspec.json.Decoder[EnvelopeType], body: bytes) -> E
 
 def conversation(
     envelope: Envelope,
-    messages: list[Raw],
+    messages: Sequence[Raw],
     read: Callable[[Raw], tuple[Message, ...]],
     system: Raw = ABSENT,
     *,

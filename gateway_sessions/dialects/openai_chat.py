@@ -17,7 +17,8 @@ from gateway_sessions.conversation import (
 )
 from gateway_sessions.dialects import parsing, streaming
 from gateway_sessions.dialects.base import Assembler, Dialect
-from gateway_sessions.dialects.envelope import ABSENT, Envelope, conversation, read_envelope
+from gateway_sessions.dialects.continued import Reader
+from gateway_sessions.dialects.envelope import ABSENT, Envelope, conversation
 from gateway_sessions.dialects.openai_chat_messages import (
     PLAIN_ROLES,
     assistant_message,
@@ -35,7 +36,7 @@ class _Request(Envelope, gc=False, kw_only=True):
     """What Mistral's agents have in the place of a model."""
 
 
-_REQUEST = msgspec.json.Decoder(_Request)
+_REQUEST = Reader(_Request)
 
 
 class OpenAIChat(Dialect):
@@ -46,12 +47,12 @@ class OpenAIChat(Dialect):
 
     def read_request(self, body: bytes, path: str) -> Conversation:
         """Return the conversation in a request body."""
-        request = read_envelope(_REQUEST, body)
+        request, messages = _REQUEST.read(body)
         if request.tools is ABSENT:
             request.tools = request.functions
         if request.model is ABSENT:
             request.model = request.agent_id
-        return conversation(request, request.messages, read_message, plain=PLAIN_ROLES)
+        return conversation(request, messages, read_message, plain=PLAIN_ROLES)
 
     def read_reply(self, body: bytes) -> Reply:
         """Return the reply in a response body; one without choices gives no messages."""
