@@ -72,6 +72,10 @@ _ASSIGNMENT = (
 
 _SHAPES = re.compile(f"(?P<key>{_KEY})|(?P<scheme>{_SCHEME})|(?P<user>{_USERINFO})|{_ASSIGNMENT}")
 
+_ID = re.compile(r"(?:req|sess)_[0-9a-hjkmnp-tv-z]{20}|[0-9a-f-]+")
+"""Our own ids and UUIDs, in which no shape can be.  Nearly every response has a new one of them,
+for which the search would be most of what its headers cost."""
+
 _QUOTED = re.compile(
     rb"%b|(?i:bearer)[ \t]+[A-Za-z0-9_.~+/=-]{16,}|(?<=://)[^/?#@\s\"\\]*@" % _KEY.encode()
 )
@@ -114,7 +118,7 @@ def _masked_header(pair: tuple[str, str]) -> tuple[str, str]:
 def masked_text(text: str) -> str:
     """Return a text with everything that has the shape of a credential replaced by `MASK`."""
     digest = hash(text)
-    if digest in _clean:
+    if digest in _clean or _ID.fullmatch(text) is not None:
         return text
     if _SHAPES.search(text) is not None:
         return _SHAPES.sub(_masked_match, text)

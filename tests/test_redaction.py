@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 
 import pytest
 from hypothesis import given
@@ -251,3 +252,15 @@ def test_keys_that_an_error_quotes_are_masked_and_its_words_stay(
     masked = masked_error(body)
     assert masked == (body if kept is None else body.replace(said.encode(), kept.encode()))
     json.loads(masked)
+
+
+@given(st.from_regex(redaction._ID, fullmatch=True))
+def test_ids_that_are_not_searched_have_nothing_to_mask(identity: str) -> None:
+    assert redaction._SHAPES.search(identity) is None
+
+
+def test_ids_of_single_exchanges_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redaction, "_clean", set())
+    ids = ("req_5s5dmdwmsqqeb407n1v6", "sess_5s5dmdwmsqqeb407n1v6", str(uuid.UUID(int=2**100)))
+    assert tuple(map(redaction.masked_text, ids)) == ids
+    assert not redaction._clean

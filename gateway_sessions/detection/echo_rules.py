@@ -45,10 +45,11 @@ _LEAD = re.compile(r"^[^:]{0,60}:\s*")
 _MARK = re.compile(r"<(\w{0,40}summary)>", re.IGNORECASE)
 _SUMMARISING = (
     "summar", "recap", "handoff", "hand-off", "compact", "condens", "checkpoint",
-    "zusammenfass", "résum", "resum", "riassum", "samenvat",
-    "要約", "总结", "摘要", "요약", "краткое",
+    "zusammenfass", "resum", "riassum", "samenvat",
 )  # fmt: skip
 """Beginnings of the words for a summary."""
+_IN_MORE_LETTERS = ("résum", "要約", "总结", "摘要", "요약", "краткое")
+"""More of them, for which texts in ASCII need not be searched."""
 _ASKS_WITHIN = 400
 """Characters at either end of a prompt that say what it is about."""
 
@@ -58,7 +59,8 @@ def is_summarising(texts: list[str]) -> bool:
     for text in ends(texts):
         said = text if len(text) <= 2 * _ASKS_WITHIN else text[:_ASKS_WITHIN] + text[-_ASKS_WITHIN:]
         said = said.lower()
-        for word in _SUMMARISING:  # Asked after every reply: a generator would cost the double.
+        words = _SUMMARISING if said.isascii() else (*_SUMMARISING, *_IN_MORE_LETTERS)
+        for word in words:  # Asked after every reply: a generator would cost the double.
             if word in said:
                 return True
     return False

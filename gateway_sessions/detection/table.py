@@ -65,10 +65,9 @@ class FingerprintTable:
         if sought in string:
             if _places(string, entry):
                 return
-            if string.count(sought) >= self._most:
-                places = _places(string, sought)
-                if len(places) == self._most:
-                    string = _without(string, places[0])
+            pieces = string.split(sought)
+            if len(pieces) > self._most:
+                string = _without_oldest(string, sought, pieces, self._most)
         string += entry
         if len(string) > self._limits[which]:
             string = self._cleaned(string)
@@ -104,6 +103,20 @@ def _places(string: bytes, sought: bytes) -> list[int]:
         # Anything else straddles two entries; another match may begin right behind that.
         place = string.find(sought, place + 1)
     return places
+
+
+def _without_oldest(string: bytes, sought: bytes, pieces: list[bytes], most: int) -> bytes:
+    """Return a string without the oldest entry of a key, if the key has as many as it may.
+
+    ``pieces`` are what the key's bytes split the string into.
+    """
+    # What many sessions share comes often, so the places are counted without a step for each:
+    # nothing straddles where all pieces but the first begin with a number and end with an entry.
+    between = {len(piece) % _SIZE for piece in pieces[1:]}
+    if not len(pieces[0]) % _SIZE and between == {_SIZE - len(sought)}:
+        return _without(string, len(pieces[0])) if len(pieces) == most + 1 else string
+    places = _places(string, sought)
+    return _without(string, places[0]) if len(places) == most else string
 
 
 def _without(string: bytes, place: int) -> bytes:

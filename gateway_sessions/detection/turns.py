@@ -65,7 +65,8 @@ class RecentTurns:
         self._turns: OrderedDict[str, Turn] = OrderedDict()
         self._scopes: dict[int, OrderedDict[str, Turn]] = {}
         self._quota = Quota(kept)
-        self._marked: dict[int, list[Turn]] = {}
+        self._marked: dict[int, dict[Turn, None]] = {}
+        """In the order of arrival.  No lists: many turns may open alike, and leave one by one."""
         self._number = 0
 
     def asked(self, session: Session, text: str, now: float) -> None:
@@ -80,7 +81,7 @@ class RecentTurns:
     def answered(self, session: Session, text: str, now: float) -> None:
         """Note a reply."""
         turn = self._used(session, now)
-        if turn.reply_mark:
+        if turn.reply_mark != turn.prompt_mark:
             self._unmark(turn, turn.reply_mark)
         turn.reply = text[:LONGEST]
         turn.reply_mark = self._mark(turn, turn.reply)
@@ -154,21 +155,20 @@ class RecentTurns:
         if mark:
             turns = self._marked.get(mark)
             if turns is None:
-                self._marked[mark] = [turn]
+                self._marked[mark] = {turn: None}
             else:
-                turns.append(turn)
+                turns[turn] = None
                 if len(turns) > TURNS_COMPARED:
-                    del turns[0]
+                    del turns[next(iter(turns))]
         return mark
 
     def _unmark(self, turn: Turn, mark: int) -> None:
         turns = self._marked.get(mark)
         if turns is None:
             return  # There is no text, or too many others opened like that.
-        if len(turns) == 1 and turns[0] is turn:
+        turns.pop(turn, None)
+        if not turns:
             del self._marked[mark]
-        elif turn in turns:
-            turns.remove(turn)
 
     def _make_room(self, asker: int) -> None:
         payer = self._quota.payer(asker)

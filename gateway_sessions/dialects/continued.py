@@ -109,7 +109,9 @@ class Reader(Generic[R]):
         hasher.update(memoryview(body)[cut:end])
         self._keep(hasher.intdigest(), _Known(known.messages + len(newest), starts, last))
         whole = partial(self._messages, body)
-        return request, Continued(body, known.messages, known.starts, known.last, cut, newest, whole)
+        return request, Continued(
+            body, known.messages, known.starts, known.last, cut, newest, whole
+        )
 
     def _messages(self, body: bytes) -> list[Raw]:
         return self._decode(body).messages

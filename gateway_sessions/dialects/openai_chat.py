@@ -116,14 +116,22 @@ def _answer(choice: Json) -> Message | None:
         return None
 
 
+_SUMS = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
+"""What many servers tell of usage, and nothing beside; they are spared all other look-ups."""
+
+
 def _usage(value: Any) -> Usage | None:
     if type(value) is not dict:
         return None
+    asked = parsing.count(value.get("prompt_tokens"))
+    answered = parsing.count(value.get("completion_tokens"))
+    if value.keys() <= _SUMS:
+        return Usage(input_tokens=asked, output_tokens=answered)
     read = mapping(value.get("prompt_tokens_details"))
     written = mapping(value.get("completion_tokens_details"))
     return Usage(
-        input_tokens=parsing.count(value.get("prompt_tokens")),
-        output_tokens=parsing.count(value.get("completion_tokens")),
+        input_tokens=asked,
+        output_tokens=answered,
         cache_read_tokens=parsing.count(
             read.get("cached_tokens"), value.get("prompt_cache_hit_tokens")
         ),
