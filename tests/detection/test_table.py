@@ -53,6 +53,20 @@ def test_the_oldest_number_gives_way() -> None:
     assert sorted(filled.find(SHARD + 1)) == list(range(3, MOST + 3))
 
 
+def test_the_oldest_gives_way_where_the_key_stands_across_entries_too() -> None:
+    shared = 0x4242424242424242
+    for before in range(MOST):
+        filled = table()
+        for number in range(1, MOST + 1):
+            if number == before:
+                filled.add(shared + 1, 0x42424242)
+            # The numbers are written as the key is, so it begins in each of them as well.
+            filled.add(shared, 0x42424200 + number)
+        filled.add(shared, 7)
+        kept = [0x42424200 + number for number in range(2, MOST + 1)]
+        assert sorted(filled.find(shared)) == [7, *kept]
+
+
 def test_keys_that_look_much_alike() -> None:
     filled = table()
     keys = [SHARD + 5040 * number for number in range(12)]

@@ -43,6 +43,17 @@ def texts(turn: Turn) -> tuple[str, str]:
 
 
 class TestTurns:
+    def test_prompt_in_the_words_of_the_reply_is_found_after_another_reply(self) -> None:
+        turns = RecentTurns()
+        turns.asked(session("a"), "hi", NOW)
+        turns.answered(session("a"), "hi", NOW)
+        assert names(turns, "hi") == ["a"]
+        turns.answered(session("a"), "Hello!", NOW)
+        assert names(turns, "hi") == ["a"]
+        assert names(turns, "Hello!") == ["a"]
+        turns.asked(session("a"), "more", NOW)
+        assert names(turns, "hi", "Hello!") == []
+
     def test_a_prompt_and_the_reply_to_it(self) -> None:
         turns, talk = RecentTurns(), session("a")
         turns.asked(talk, "hi", NOW)
