@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from gateway_sessions.errors import StartError
-from gateway_sessions.index.store import Change, Store, StoredSession, StoreFailed
+from gateway_sessions.index.store import Change, Store, StoredSession, StoreFailed, prompt
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ class Breaker:
             pause: waits some seconds between attempts to reach it.
         """
         self._store = store
+        self._prompt = prompt(store)
         self._name = name
         self.returned: Callable[[], None] = _nobody
         """Called when the store answers again after it was away: what waits can be stored."""
@@ -103,6 +104,28 @@ class Breaker:
         """
         return await self._call("commit", self._store.commit(scope, changes))
 
+    def fetch_now(
+        self, scope: int, keys: Sequence[int], known: Mapping[str, int]
+    ) -> list[StoredSession] | None:
+        """As the store does, if it need not be waited for; see `PromptStore`."""
+        if self._prompt is None:
+            return None
+        self._check()
+        answer = self._prompt.fetch_now(scope, keys, known)
+        if answer is not None:
+            self._failures["fetch"] = 0
+        return answer
+
+    def commit_now(self, scope: int, changes: Sequence[Change]) -> list[StoredSession] | None:
+        """As the store does, if it need not be waited for; see `PromptStore`."""
+        if self._prompt is None:
+            return None
+        self._check()
+        answer = self._prompt.commit_now(scope, changes)
+        if answer is not None:
+            self._failures["commit"] = 0
+        return answer
+
     async def close(self) -> None:
         """Give up trying, and close the store."""
         away, self._away = self._away, None
@@ -111,10 +134,16 @@ class Breaker:
             await asyncio.wait([away])
         await self._store.close()
 
-    async def _call(self, operation: str, asked: Coroutine[Any, Any, T_]) -> T_:
+    def _check(self) -> None:
         if self._away is not None:
-            asked.close()
             raise StoreFailed(f"{self._name} is away")
+
+    async def _call(self, operation: str, asked: Coroutine[Any, Any, T_]) -> T_:
+        try:
+            self._check()
+        except StoreFailed:
+            asked.close()
+            raise
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 answer = await asked

@@ -22,6 +22,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -45,6 +46,16 @@ _KEYS = """
 SELECT asked.value, k.n FROM json_each(?1) AS asked JOIN keys AS k ON k.key = asked.value
 AND k.n IN (SELECT n FROM keys WHERE key = asked.value ORDER BY n DESC LIMIT ?2)
 """
+_FEW = 4
+"""So many keys or sessions are asked for one by one, without a list to write and read."""
+_KEYS_OF_FEW = [
+    " UNION ALL ".join(
+        f"SELECT * FROM (SELECT key, n FROM keys WHERE key = ?{place + 2} ORDER BY n DESC LIMIT ?1)"
+        for place in range(count)
+    )
+    for count in range(_FEW + 1)
+]
+_FIND_ONE = "SELECT n, id, version, used FROM sessions WHERE n = ? AND scope = ? AND used >= ?"
 _FIND = """
 SELECT n, id, version, used FROM sessions
 WHERE n IN (SELECT value FROM json_each(?1)) AND +scope = ?2 AND used >= ?3
@@ -57,6 +68,11 @@ _UPDATE = (
     "UPDATE sessions SET version = ?, used = ?, bucket = ?, state = ?"
     " WHERE scope = ? AND id = ? AND version = ? RETURNING n"
 )
+_UPDATE_IN_PLACE = (
+    "UPDATE sessions SET version = ?, used = ?, state = ? WHERE n = ? AND version = ?"
+)
+"""Of a session that this process changed last, in the same part of the idle limit: no index is
+read or written."""
 _NEWER = "SELECT version, used, state FROM sessions WHERE scope = ? AND id = ?"
 _INSERT = (
     "INSERT INTO sessions (version, used, bucket, state, scope, id) VALUES (?, ?, ?, ?, ?, ?)"
@@ -67,6 +83,16 @@ _COUNT = (
     " ON CONFLICT (scope) DO UPDATE SET held = held + 1 RETURNING held"
 )
 _OLDEST = "SELECT n, used FROM sessions WHERE scope = ? ORDER BY bucket LIMIT 64"
+
+PLACES_KEPT = 4096
+"""Sessions of which it is known where in the file they are: those in use."""
+
+_Key = tuple[int, str]
+"""Scope and id of a session."""
+_Place = tuple[int, int, int]
+"""Number, version and bucket of a session as this process stored it."""
+_Row = tuple[int, int, Sequence[int], Sequence[int]]
+"""A row of the news: its number, a session's, keys added and outdated."""
 
 T_ = TypeVar("T_")
 
@@ -101,6 +127,7 @@ class FileStore:
         self._connection: sqlite3.Connection | None = None
         self._upkeep: Upkeep | None = None
         self._news = News()
+        self._places: dict[_Key, _Place] = {}
 
     async def open(self) -> None:
         """Open the file, or make it; one that is damaged is put aside.
@@ -110,42 +137,28 @@ class FileStore:
         """
         if self._connection is None:
             self._connection, self._news = await asyncio.to_thread(self._opened)
+            self._places.clear()
             self._start_upkeep()
 
     async def fetch(
         self, scope: int, keys: Sequence[int], known: Mapping[str, int]
     ) -> list[StoredSession]:
         """Return the sessions of a scope to which any of some keys leads; see `Store`."""
-        asked = [_signed(key ^ scope) for key in keys]
-        since = self._clock() - self._gone_after
+        return await self._call(partial(self._find, scope, keys, known))
 
-        def found(connection: sqlite3.Connection) -> list[StoredSession]:
-            leads = self._leads(connection, asked)
-            numbers = {number for each in leads for number in each}
-            if not numbers:
-                return []
-            rows = connection.execute(_FIND, (json.dumps([*numbers]), _signed(scope), since))
-            live = {row[0]: (row[1], row[2], row[3]) for row in rows.fetchall()}
-            named = {number for each in leads for number in _newest(each, live)}
-            return [_stored(connection, number, live[number], known) for number in named]
-
-        return await self._call(found)
+    def fetch_now(
+        self, scope: int, keys: Sequence[int], known: Mapping[str, int]
+    ) -> list[StoredSession] | None:
+        """As `fetch`, unless another process is in the way; see `PromptStore`."""
+        return self._at_once(partial(self._find, scope, keys, known))
 
     async def commit(self, scope: int, changes: Sequence[Change]) -> list[StoredSession]:
         """Store changes; return what others have changed meanwhile; see `Store`."""
+        return await self._call(partial(self._store_all, scope, changes))
 
-        def stored(connection: sqlite3.Connection) -> list[StoredSession]:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                newer = [found for each in changes if (found := self._store(scope, each))]
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-            return newer
-
-        return await self._call(stored)
+    def commit_now(self, scope: int, changes: Sequence[Change]) -> list[StoredSession] | None:
+        """As `commit`, unless another process is in the way; see `PromptStore`."""
+        return self._at_once(partial(self._store_all, scope, changes))
 
     async def close(self) -> None:
         """Write everything into the database and close it; idempotent."""
@@ -173,36 +186,90 @@ class FileStore:
         )
         self._upkeep.start()
 
+    def _find(
+        self,
+        scope: int,
+        keys: Sequence[int],
+        known: Mapping[str, int],
+        connection: sqlite3.Connection,
+    ) -> list[StoredSession]:
+        leads = self._leads(connection, [_signed(key ^ scope) for key in keys])
+        numbers = {number for each in leads for number in each}
+        if not numbers:
+            return []
+        since = self._clock() - self._gone_after
+        if len(numbers) <= _FEW:
+            asked = [(number, _signed(scope), since) for number in numbers]
+            rows = [row for each in asked for row in connection.execute(_FIND_ONE, each)]
+        else:
+            asked_all = (json.dumps([*numbers]), _signed(scope), since)
+            rows = connection.execute(_FIND, asked_all).fetchall()
+        live = {row[0]: (row[1], row[2], row[3]) for row in rows}
+        named = {number for each in leads for number in _newest(each, live)}
+        return [_stored(connection, number, live[number], known) for number in named]
+
     def _leads(self, connection: sqlite3.Connection, keys: list[int]) -> list[Sequence[int]]:
         """Return for each of some keys the numbers of the sessions to which it leads."""
         # In this order: what is moved meanwhile is found in the table.
         self._news.read(connection, self._upkeep.moved if self._upkeep is not None else 0)
+        if len(keys) <= _FEW:
+            rows = connection.execute(_KEYS_OF_FEW[len(keys)], (_KEYS_READ, *keys)) if keys else ()
+        else:
+            rows = connection.execute(_KEYS, (json.dumps(keys), _KEYS_READ))
         known: dict[int, list[int]] = {}
-        for key, number in connection.execute(_KEYS, (json.dumps(keys), _KEYS_READ)).fetchall():
+        for key, number in rows:
             known.setdefault(key, []).append(number)
         return [self._news.of(key, known.get(key, ()), _KEYS_READ) for key in keys]
 
-    def _store(self, scope: int, change: Change) -> StoredSession | None:
-        """Store one change, or return what is there instead."""
-        connection = self._connection
-        assert connection is not None
-        signed = _signed(scope)
+    def _store_all(
+        self, scope: int, changes: Sequence[Change], connection: sqlite3.Connection
+    ) -> list[StoredSession]:
+        places: dict[_Key, _Place] = {}
+        rows: list[_Row] = []
+        newer: list[StoredSession] = []
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for change in changes:
+                place = self._store(connection, scope, change)
+                if isinstance(place, StoredSession):
+                    newer.append(place)
+                else:
+                    places[scope, change.id] = place
+                    rows.append(_tell(connection, scope, place[0], change))
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        # Only now: what was not committed may have numbers that others get.
+        for row in rows:
+            self._news.wrote(*row)
+        self._places.update(places)
+        while len(self._places) > PLACES_KEPT:
+            del self._places[next(iter(self._places))]
+        return newer
+
+    def _store(
+        self, connection: sqlite3.Connection, scope: int, change: Change
+    ) -> _Place | StoredSession:
+        """Store one change and return where; or return what is there instead."""
+        signed, version = _signed(scope), change.version + 1
         bucket = int(change.used / self._bucket_seconds)
-        new = (change.version + 1, change.used, bucket, change.state, signed, change.id)
-        row = connection.execute(_UPDATE, (*new, change.version)).fetchone()
+        number, *same = self._places.pop((scope, change.id), (0, 0, 0))
+        if same == [change.version, bucket] and number:
+            new = (version, change.used, change.state, number, change.version)
+            if connection.execute(_UPDATE_IN_PLACE, new).rowcount:
+                return number, version, bucket
+        whole = (version, change.used, bucket, change.state, signed, change.id)
+        row = connection.execute(_UPDATE, (*whole, change.version)).fetchone()
         if row is None:
             there = connection.execute(_NEWER, (signed, change.id)).fetchone()
             if there is not None:
                 return StoredSession(change.id, *there)
-            (number,) = connection.execute(_INSERT, new).fetchone()
+            row = connection.execute(_INSERT, whole).fetchone()
             if self._make_room(connection, signed) and self._upkeep is not None:
                 self._upkeep.removed()
-        else:
-            (number,) = row
-        kept = set(change.added)
-        outdated = [_signed(key ^ scope) for key in change.outdated if key not in kept]
-        append(connection, number, [_signed(key ^ scope) for key in kept], outdated)
-        return None
+        return row[0], version, bucket
 
     def _make_room(self, connection: sqlite3.Connection, scope: int) -> bool:
         """Count one more session of a scope; if these are too many, remove one of the oldest."""
@@ -214,6 +281,15 @@ class FileStore:
         connection.execute("DELETE FROM sessions WHERE n = ?", (number,))
         connection.execute("UPDATE scopes SET held = held - 1 WHERE scope = ?", (scope,))
         return True
+
+    def _at_once(self, work: Callable[[sqlite3.Connection], T_]) -> T_ | None:
+        """Run statements, unless something is wrong: `_call` meets that again, and can wait."""
+        if self._connection is None:
+            return None
+        try:
+            return work(self._connection)
+        except (sqlite3.Error, UnicodeDecodeError):
+            return None
 
     async def _call(self, work: Callable[[sqlite3.Connection], T_]) -> T_:
         """Run statements; wait for other processes on the event loop, for a while."""
@@ -245,6 +321,15 @@ class FileStore:
                 await self.open()
             except (StartError, CorruptDatabase, OSError) as error:
                 raise StoreFailed(str(error)) from error
+
+
+def _tell(connection: sqlite3.Connection, scope: int, number: int, change: Change) -> _Row:
+    """Tell how the keys of a session have changed."""
+    added, outdated = change.added, change.outdated
+    if outdated:
+        outdated = tuple(set(outdated).difference(added))
+    keys = [_signed(key ^ scope) for key in added], [_signed(key ^ scope) for key in outdated]
+    return append(connection, number, *keys), number, *keys
 
 
 def _stored(

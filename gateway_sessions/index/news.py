@@ -20,10 +20,14 @@ _APPEND = "INSERT INTO news (n, added, outdated) VALUES (?, ?, ?)"
 
 def append(
     connection: sqlite3.Connection, number: int, added: Sequence[int], outdated: Sequence[int]
-) -> None:
-    """Tell how the keys of a session, known by its number, have changed."""
-    if added or outdated:
-        connection.execute(_APPEND, (number, packed(added), packed(outdated)))
+) -> int:
+    """Tell how the keys of a session, known by its number, have changed.
+
+    Returns the row that says so; 0 where nothing has changed.
+    """
+    if not (added or outdated):
+        return 0
+    return connection.execute(_APPEND, (number, packed(added), packed(outdated))).lastrowid or 0
 
 
 def packed(keys: Sequence[int]) -> bytes:
@@ -61,6 +65,16 @@ class News:
                 del numbers[number]
                 if not numbers:
                     del self._said[key]
+
+    def wrote(self, row: int, number: int, added: Sequence[int], outdated: Sequence[int]) -> None:
+        """Learn what this process has told, once it is committed.
+
+        Where others told something in between, all of it is still to be read, in its order.
+        """
+        if row == self._read + 1:
+            self._note(row, number, outdated, is_added=False)
+            self._note(row, number, added, is_added=True)
+            self._read = row
 
     def of(self, key: int, known: Sequence[int], most: int) -> Sequence[int]:
         """Return the sessions to which a key leads.

@@ -35,7 +35,7 @@ from gateway_sessions.index.breaker import Breaker
 from gateway_sessions.index.committer import Committer
 from gateway_sessions.index.held import HABIT, Held, HeldHabit, HeldSession
 from gateway_sessions.index.memory import MemoryIndex
-from gateway_sessions.index.store import Store, StoredSession, StoreFailed
+from gateway_sessions.index.store import Store, StoredSession, StoreFailed, prompt
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +90,7 @@ class SharedIndex:
         if isinstance(store, Breaker):
             store.returned = self._worked
         self._store = store
+        self._prompt = prompt(store)
         self._detector = detector
         self._memories = detector.memories
         self._ended = ended
@@ -181,7 +182,8 @@ class SharedIndex:
     async def fetch(self, plan: Plan, now: float) -> None:
         """Bring in what the rules may ask about a request; never raises."""
         try:
-            await self._opened()
+            if not self._open:
+                await self._opened()
             await self._bring(plan.scope.seed, first(plan), now)
             for step in (further, last):
                 lookups = step(self._detector.ask(plan, self._local, now))
@@ -207,6 +209,7 @@ class SharedIndex:
 
     def settled(self, tracked: Placed) -> Awaitable[None] | None:
         """Return what to wait for until others can see a session; it ends by itself."""
+        self._committer.store_now()
         held = self._held.get(tracked.session.id)
         if held is None or not (held.dirty or held.busy) or self._committer.is_waiting:
             return None
@@ -234,7 +237,10 @@ class SharedIndex:
             habit = self._habits.get((scope, lookups.agent))
             if habit is not None:
                 known[habit.id] = habit.version
-        found = await self._store.fetch(scope, lookups.keys(scope), known)
+        keys = lookups.keys(scope)
+        found = self._prompt.fetch_now(scope, keys, known) if self._prompt is not None else None
+        if found is None:
+            found = await self._store.fetch(scope, keys, known)
         self._worked()
         for each in found if len(found) < 2 else sorted(found, key=_used):
             if not each.id.startswith(HABIT):

@@ -11,7 +11,7 @@ Everything is kept by scope: no key of one scope ever leads to a session of anot
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -76,3 +76,24 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Release everything; idempotent."""
+
+
+@runtime_checkable
+class PromptStore(Store, Protocol):
+    """A store that mostly need not be waited for: it answers within the call.
+
+    Then nobody pays for tasks, timers and futures.
+    """
+
+    def fetch_now(
+        self, scope: int, keys: Sequence[int], known: Mapping[str, int]
+    ) -> list[StoredSession] | None:
+        """As `Store.fetch`; None where that has to be called, and waited for."""
+
+    def commit_now(self, scope: int, changes: Sequence[Change]) -> list[StoredSession] | None:
+        """As `Store.commit`; None where nothing was stored, and that has to be called."""
+
+
+def prompt(store: Store) -> PromptStore | None:
+    """Return a store that may answer within the call; None where it never does."""
+    return store if isinstance(store, PromptStore) else None
