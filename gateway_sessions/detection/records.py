@@ -15,7 +15,8 @@ session is found by fewer of the rules that go by text, and by all others as bef
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -42,12 +43,11 @@ TEXTS_BYTES = 12 * 1024
 TEXTS_KEPT = 64
 """Pending tool arguments of one session, the newest."""
 
-_NAME, _ECHO, _TURN, _HISTORY, _CLIENT, _HABIT, _TEXTS = (
-    *(0x17F, 0x27F, 0x37F, 0x47F, 0x57F, 0x67F, 0x77F),
-)
 _SPREAD = 0x9E3779B97F4A7C15
 """Times this (2^64 / golden ratio), each of the constants flips half of a key's bits."""
-_EVERY_BIT = 2**64 - 1
+_NAME, _ECHO, _TURN, _HISTORY, _CLIENT, _HABIT, _TEXTS = (
+    kind * _SPREAD & 2**64 - 1 for kind in (0x17F, 0x27F, 0x37F, 0x47F, 0x57F, 0x67F, 0x77F)
+)
 
 
 class UnreadableRecord(Exception):
@@ -72,6 +72,10 @@ class Exchanged(msgspec.Struct, frozen=True, array_like=True, gc=False):
     reply_key: int
     reply: bytes | None
     mark: int
+
+
+Turns = Mapping[int, tuple[Turn, Exchanged]]
+"""Turns that were made ready for a record, by their identity."""
 
 
 class Record(msgspec.Struct, array_like=True, gc=False):
@@ -110,53 +114,56 @@ _keys = msgspec.msgpack.Decoder(_Keys)
 
 def name_key(scope: int, session_id: str) -> int:
     """Return the key of a session's own id."""
-    return _of_kind(text_key(session_id, scope), _NAME)
+    return text_key(session_id, scope) ^ _NAME or 1
 
 
 def echo_key(mark: int) -> int:
     """Return the key of a fingerprint of a text that may be quoted."""
-    return _of_kind(mark, _ECHO)
+    return mark ^ _ECHO or 1
 
 
 def texts_key(scope: int) -> int:
     """Return the key of the sessions of a scope with texts that may be quoted."""
-    return _of_kind(scope, _TEXTS)
+    return scope ^ _TEXTS or 1
 
 
 def turn_key(mark: int) -> int:
     """Return the key of how a newest prompt or reply opens."""
-    return _of_kind(mark, _TURN)
+    return mark ^ _TURN or 1
 
 
 def history_key(mark: int) -> int:
     """Return the key of a reply, as `gateway_sessions.detection.histories` marks it."""
-    return _of_kind(mark, _HISTORY)
+    return mark ^ _HISTORY or 1
 
 
 def client_key(scope: int, client: int) -> int:
     """Return the key of the sessions that a client began."""
-    return _of_kind(scope ^ client, _CLIENT)
+    return scope ^ client ^ _CLIENT or 1
 
 
 def habit_key(scope: int, agent: int) -> int:
     """Return the key of what some instructions serve for."""
-    return _of_kind(scope ^ agent, _HABIT)
+    return scope ^ agent ^ _HABIT or 1
 
 
-def _of_kind(key: int, kind: int) -> int:
-    return key ^ (kind * _SPREAD & _EVERY_BIT) or 1
-
-
-def exported(session: Session, keys: Iterable[int], begun_by: int, memories: Memories) -> Record:
+def exported(
+    session: Session,
+    keys: bytes,
+    begun_by: int,
+    memories: Memories,
+    known: Turns = MappingProxyType({}),
+) -> Record:
     """Return all that is known of a session.
 
     Args:
         session: as it is now.
-        keys: the index keys that lead to it, those registered last at the end.
+        keys: the index keys that lead to it, packed, those registered last at the end.
         begun_by: the client that began it, 0 if nobody did.
         memories: what is remembered of its texts.
+        known: recent turns that were made ready before.
     """
-    record = Record(session, packed(list(keys)[-KEYS_KEPT:]), begun_by=begun_by)
+    record = Record(session, keys[-8 * KEYS_KEPT :], begun_by=begun_by)
     scope = session.scope
     marks = [name_key(scope, session.id)]
     if begun_by:
@@ -167,11 +174,19 @@ def exported(session: Session, keys: Iterable[int], begun_by: int, memories: Mem
         record.prompt, record.reply = turn.prompt.encode(*_UTF8), turn.reply.encode(*_UTF8)
         if len(record.prompt) + len(record.reply) > TURN_BYTES:
             record.prompt, record.reply = _cut(record.prompt), _cut(record.reply)
-        marks += [turn_key(mark) for _, mark in turn.said() if mark]
+        marks += [turn_key(mark) for mark in (turn.prompt_mark, turn.reply_mark) if mark]
     turns = memories.histories.of(session)
-    record.turns = _exchanged(turns)
-    marks += [history_key(turn.mark) for turn in turns]
-    texts = _bounded(memories.echo.of(session))
+    if turns:
+        record.turns = _exchanged(turns, known)
+        marks += [history_key(turn.mark) for turn in turns]
+    texts = memories.echo.of(session)
+    if texts:
+        _export_texts(record, _bounded(texts), marks)
+    record.marks = packed(list(dict.fromkeys(marks)))
+    return record
+
+
+def _export_texts(record: Record, texts: list[Text], marks: list[int]) -> None:
     record.texts = tuple(
         Quotable("" if text.kind == SUMMARY else text.call, text.folded, text.at, text.taken)
         for text in texts
@@ -179,10 +194,7 @@ def exported(session: Session, keys: Iterable[int], begun_by: int, memories: Mem
     # Only quotations from the first byte to the last count, and these have every fingerprint of
     # a text.  Templates begin alike and forms end alike, so both ends are told.
     marks += [echo_key(mark) for text in texts for mark in (text.marks[0], text.marks[-1])]
-    if texts:
-        marks.append(texts_key(scope))
-    record.marks = packed(list(dict.fromkeys(marks)))
-    return record
+    marks.append(texts_key(record.session.scope))
 
 
 def restored(record: Record, session: Session, memories: Memories) -> None:
@@ -258,19 +270,28 @@ def _cut(text: bytes) -> bytes:
     return text[: TURN_BYTES // 2].decode("utf-8", "ignore").encode()
 
 
-def _exchanged(turns: Sequence[Turn]) -> tuple[Exchanged, ...]:
+def _exchanged(turns: Sequence[Turn], known: Turns) -> tuple[Exchanged, ...]:
     """Return recent turns, the older ones by their digests alone where texts take too much."""
     left = HISTORY_BYTES
     found: list[Exchanged] = []
     for turn in reversed(turns):
-        sides = [
-            None if told.text is None else told.text.encode(*_UTF8)
-            for told in (turn.prompt, turn.reply)
-        ]
-        left -= sum(map(len, filter(None, sides)))
-        prompt, reply = sides if left >= 0 else (None, None)
-        found.append(Exchanged(turn.prompt.key, prompt, turn.reply.key, reply, turn.mark))
+        made = _made(turn, known)
+        left -= len(made.prompt or b"") + len(made.reply or b"")
+        if left < 0:
+            made = Exchanged(made.prompt_key, None, made.reply_key, None, made.mark)
+        found.append(made)
     return tuple(reversed(found))
+
+
+def _made(turn: Turn, known: Turns) -> Exchanged:
+    """Return a turn with its texts, as it was made ready before if it was."""
+    before = known.get(id(turn))
+    if before is not None and before[1].prompt is not None:
+        return before[1]
+    asked, said = turn.prompt, turn.reply
+    prompt = None if asked.text is None else asked.text.encode(*_UTF8)
+    reply = None if said.text is None else said.text.encode(*_UTF8)
+    return Exchanged(asked.key, prompt, said.key, reply, turn.mark)
 
 
 def _turn(turn: Exchanged) -> Turn:

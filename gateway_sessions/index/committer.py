@@ -150,7 +150,7 @@ class Committer:
                 helds = self._answered(helds, changes, await self._store.commit(scope, changes))
                 if not helds:
                     return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is said there
             self._not_stored(helds, error)
         else:
             self._give_up_all(helds)
@@ -167,7 +167,7 @@ class Committer:
                 helds = self._answered(helds, changes, found)
                 if not helds:
                     return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is said there
             self._not_stored(helds, error)
         else:
             self._give_up_all(helds)

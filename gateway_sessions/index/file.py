@@ -48,13 +48,8 @@ AND k.n IN (SELECT n FROM keys WHERE key = asked.value ORDER BY n DESC LIMIT ?2)
 """
 _FEW = 4
 """So many keys or sessions are asked for one by one, without a list to write and read."""
-_KEYS_OF_FEW = [
-    " UNION ALL ".join(
-        f"SELECT * FROM (SELECT key, n FROM keys WHERE key = ?{place + 2} ORDER BY n DESC LIMIT ?1)"
-        for place in range(count)
-    )
-    for count in range(_FEW + 1)
-]
+_ONE_KEY = "SELECT * FROM (SELECT key, n FROM keys WHERE key = ? ORDER BY n DESC LIMIT ?)"
+_FEW_KEYS = [" UNION ALL ".join([_ONE_KEY] * count) for count in range(_FEW + 1)]
 _FIND_ONE = "SELECT n, id, version, used FROM sessions WHERE n = ? AND scope = ? AND used >= ?"
 _FIND = """
 SELECT n, id, version, used FROM sessions
@@ -213,7 +208,8 @@ class FileStore:
         # In this order: what is moved meanwhile is found in the table.
         self._news.read(connection, self._upkeep.moved if self._upkeep is not None else 0)
         if len(keys) <= _FEW:
-            rows = connection.execute(_KEYS_OF_FEW[len(keys)], (_KEYS_READ, *keys)) if keys else ()
+            each = [value for key in keys for value in (key, _KEYS_READ)]
+            rows = connection.execute(_FEW_KEYS[len(keys)], each) if keys else ()
         else:
             rows = connection.execute(_KEYS, (json.dumps(keys), _KEYS_READ))
         known: dict[int, list[int]] = {}

@@ -16,6 +16,7 @@ from gateway_sessions.detection.merging import merge
 from gateway_sessions.detection.records import (
     KEYS_KEPT,
     Record,
+    Turns,
     decode,
     encode,
     exported,
@@ -71,7 +72,11 @@ class HeldSession:
     """A session; memories hold the rest of what is known of it."""
 
     __slots__ = (
-        "agreed",
+        "_cut",
+        "_marks",
+        "_marks_sent",
+        "_news",
+        "_turns",
         "begun_by",
         "busy",
         "dirty",
@@ -87,10 +92,16 @@ class HeldSession:
         self.session = session
         self.memories = memories
         self.version = 0
-        self.agreed = b""
-        """All keys of the version in the store, 8 bytes each."""
         self.keys = b""
-        """Index keys as they are here, those registered last at the end."""
+        """Index keys as they are here, each once, those registered last at the end."""
+        self._cut = 0
+        """Bytes at their beginning that are too many for the store."""
+        self._news: dict[int, bool] = {}
+        """Index keys of which the store does not know yet that they were added, or dropped."""
+        self._marks = self._marks_sent = b""
+        """Keys of other kinds, as the store has them, and as they were sent last."""
+        self._turns: Turns = {}
+        """Recent turns as they were sent with a request that is in flight."""
         self.begun_by = session.client
         self.dirty = False
         self.busy = False
@@ -110,40 +121,62 @@ class HeldSession:
 
     def rekey(self, added: Iterable[int], outdated: Sequence[int]) -> None:
         """Note which index keys lead to the session from now on, and which no longer do."""
-        keys = [key for key in added if key]
-        if outdated:
-            keys = [*(key for key in unpacked(self.keys) if key not in outdated), *keys]
-            self.keys = packed(keys)
-        else:
-            self.keys += packed(keys)
+        for key in outdated:
+            place = _place(self.keys, key)
+            if place >= 0:
+                self.keys = self.keys[:place] + self.keys[place + 8 :]
+                if place < self._cut:
+                    self._cut -= 8
+                else:
+                    self._news[key] = False
+        for key in added:
+            if key and _place(self.keys, key) < 0:
+                self.keys += packed((key,))
+                self._news[key] = True
         if len(self.keys) > 16 * KEYS_KEPT:
-            known = filter(self.session.may_know, dict.fromkeys(unpacked(self.keys)))
-            self.keys = packed(list(known)[-KEYS_KEPT:])
+            had = set(unpacked(self.keys[self._cut :]))
+            known = list(filter(self.session.may_know, unpacked(self.keys)))[-KEYS_KEPT:]
+            self._news |= _difference(had, set(known))
+            self.keys, self._cut = packed(known), 0
 
     def record(self) -> Record:
         """Return all that is known of the session here."""
-        keys = dict.fromkeys(unpacked(self.keys))
-        return exported(self.session, keys, self.begun_by, self.memories)
+        record = exported(self.session, self.keys, self.begun_by, self.memories, self._turns)
+        # The reply to a request that is in flight adds one turn to these.
+        turns = self.memories.histories.of(self.session) if self.session.pending else ()
+        self._turns = {
+            id(turn): (turn, made) for turn, made in zip(turns, record.turns, strict=False)
+        }
+        return record
 
     def change(self) -> Change:
         """Return what is to be stored: all of it, and how its keys differ from those there."""
         record = self.record()
-        had, has = set(unpacked(self.agreed)), {*unpacked(record.keys), *unpacked(record.marks)}
+        cut = len(self.keys) - len(record.keys)
+        if cut > self._cut:
+            self._news.update(dict.fromkeys(unpacked(self.keys[self._cut : cut]), False))
+            self._cut = cut
+        self._marks_sent = record.marks
+        news = self._news
+        if record.marks != self._marks:
+            news = news | _difference({*unpacked(self._marks)}, {*unpacked(record.marks)})
         return Change(
             self.id,
             self.version,
             self.session.used,
             encode(record),
-            added=tuple(has - had),
-            outdated=tuple(had - has),
+            added=tuple([key for key, is_added in news.items() if is_added]),
+            outdated=tuple([key for key, is_added in news.items() if not is_added]),
         )
 
     def stored(self, change: Change) -> None:
         """Note that a change was stored, unless there is news of a later one already."""
         if change.version >= self.version:
-            gone = set(change.outdated)
-            kept = [key for key in unpacked(self.agreed) if key not in gone]
-            self.agreed = packed([*kept, *change.added])
+            for keys, is_added in ((change.added, True), (change.outdated, False)):
+                for key in keys:
+                    if self._news.get(key) is is_added:
+                        del self._news[key]
+            self._marks = self._marks_sent
             self.version = change.version + 1
             self.ours = True
 
@@ -156,10 +189,12 @@ class HeldSession:
     def learn(self, theirs: Record, version: int, now: float) -> None:
         """Join a version that is in the store with what is new here."""
         settle(theirs.session, now)
-        self.agreed = theirs.keys + theirs.marks
+        record = merge(self.record(), theirs) if self.dirty or self.busy else theirs
         self.version = version
         self.ours = False
-        record = merge(self.record(), theirs) if self.dirty or self.busy else theirs
+        self._marks, self._cut, self._news = theirs.marks, 0, {}
+        if record is not theirs:
+            self._news = _difference({*unpacked(theirs.keys)}, {*unpacked(record.keys)})
         for field in _FIELDS:
             # The very object is in the hands of requests that are under way.
             setattr(self.session, field, getattr(record.session, field))
@@ -225,6 +260,20 @@ class HeldHabit:
 
     def _alone(self) -> bool:
         return self._asides.of(self._scope, self._agent) is not False
+
+
+def _place(keys: bytes, key: int) -> int:
+    """Return where a key is among others, or -1."""
+    sought = packed((key,))
+    place = keys.rfind(sought)
+    while place >= 0 and place % 8:
+        place = keys.rfind(sought, 0, place + 7)  # These were parts of two keys.
+    return place
+
+
+def _difference(had: set[int], has: set[int]) -> dict[int, bool]:
+    """Return the keys that only one of two sets has, and whether it is the second."""
+    return dict.fromkeys(has - had, True) | dict.fromkeys(had - has, False)
 
 
 def _habit(alone: bool) -> bytes:

@@ -24,6 +24,7 @@ from gateway_sessions.detection.records import (
     exported,
     forgotten,
     keys_of,
+    packed,
     restored,
     unpacked,
 )
@@ -56,7 +57,7 @@ def known(memories: Memories, of: Session) -> dict[str, Any]:
 
 def carried(of: Session, memories: Memories, keys: tuple[int, ...] = ()) -> tuple[Any, Memories]:
     """Return the record of a session after a journey, and the memories that it was put into."""
-    record = decode(encode(exported(of, keys, of.client, memories)))
+    record = decode(encode(exported(of, packed(keys), of.client, memories)))
     arrived = Memories()
     restored(record, record.session, arrived)
     return record, arrived
@@ -128,7 +129,7 @@ class TestKeys:
         (text,) = memories.echo.of(of)
         turn = memories.turns.of(of)
         assert turn is not None
-        found = keys_of(encode(exported(of, (11, 12), 7, memories)))
+        found = keys_of(encode(exported(of, packed((11, 12)), 7, memories)))
         assert set(found) == {
             11,
             12,
@@ -167,7 +168,7 @@ class TestBounds:
             task = (f"{number} " * LONGEST)[:LONGEST]
             memories.echo.note(kept_text(of, CALL, task.encode(), NOW, f"call_{number}/0"))
         keys = range(2**64 - 3 * KEYS_KEPT, 2**64)
-        state = encode(exported(of, keys, 2**63, memories))
+        state = encode(exported(of, packed(keys), 2**63, memories))
         assert MOST_BYTES * 0.7 < len(state) <= MOST_BYTES
         record, arrived = carried(of, memories, tuple(keys))
         assert list(unpacked(record.keys)) == list(keys)[-KEYS_KEPT:]

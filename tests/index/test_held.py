@@ -65,7 +65,7 @@ class TestSession:
         held = HeldSession(session(last_reply=7), Memories())
         held.rekey(range(1, 2 * KEYS_KEPT + 1), ())
         assert len(unpacked(held.keys)) == 2 * KEYS_KEPT
-        held.rekey([8], ())
+        held.rekey([2 * KEYS_KEPT + 1], ())
         assert list(unpacked(held.keys)) == [7]
 
 
