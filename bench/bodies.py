@@ -77,7 +77,10 @@ class Talk:
     def request(self, number: int) -> bytes:
         """Return the body of the request with that number."""
         step, place = divmod(number, CONVERSATIONS)
-        generation, turn = divmod(step + place, self.turns)
+        ahead = place % self.turns
+        generation, turn = divmod(step + ahead, self.turns)
+        if not generation:
+            turn -= ahead  # The first ones are shorter, so that all begin with their first turn.
         before, after = self.opening
         name = b"%d" % (generation * CONVERSATIONS + place)
         return b"".join((before, name, after, self.later[turn], self.end))

@@ -89,9 +89,13 @@ wrk.method = "POST"
 function request()
   number = number + 1
   local place = number %% %(conversations)d
-  local step = (number - place) / %(conversations)d + place
+  local ahead = place %% %(turns)d
+  local step = (number - place) / %(conversations)d + ahead
   local turn = step %% %(turns)d
   local name = (step - turn) / %(turns)d * %(conversations)d + place
+  if step < %(turns)d then
+    turn = turn - ahead
+  end
   return wrk.format(nil, nil, nil, before .. string.format("%%.0f", name) .. later[turn])
 end
 function done(summary, latency, requests)

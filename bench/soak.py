@@ -7,6 +7,7 @@ in the midst of a streamed answer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 import threading
@@ -152,3 +153,5 @@ class _Aborter:
         if self._random.random() < 0.5:  # the others leave before there is an answer
             await reader.read(1)
         writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()

@@ -12,6 +12,7 @@ from bench.bodies import (
     CONVERSATIONS,
     REPLY_TEXT,
     STREAM_EVENTS,
+    Talk,
     conversation,
     encode,
     plain_reply,
@@ -40,36 +41,43 @@ def test_seeds_give_different_texts_of_equal_length() -> None:
     assert len(first) == len(second) == 500
 
 
+def _round(made: Talk, number: int) -> list[bytes]:
+    """Return one request of each conversation."""
+    return [made.request(number * CONVERSATIONS + place) for place in range(CONVERSATIONS)]
+
+
 @pytest.mark.parametrize("kilobytes", [2, 10, 100])
 @pytest.mark.parametrize("stream", [True, False])
 def test_conversations_have_their_size_in_the_mean(kilobytes: int, stream: bool) -> None:
     made = talk(kilobytes, stream=stream)
-    sizes = [len(made.request(place)) for place in range(CONVERSATIONS)]
+    sizes = [len(body) for body in _round(made, made.turns)]
     assert kilobytes * 1024 * 0.8 < sum(sizes) / len(sizes) < kilobytes * 1024 * 1.3
     assert json.loads(made.request(0))["stream"] is stream
 
 
-def test_each_turn_brings_what_was_said_before_and_the_answer_to_it() -> None:
+@pytest.mark.parametrize("place", range(4))
+def test_each_turn_brings_what_was_said_before_and_the_answer_to_it(place: int) -> None:
     made = talk(2, stream=False)
-    place = 3 * made.turns  # its conversation begins with the first turn
-    said = [
-        json.loads(made.request(place + turn * CONVERSATIONS))["messages"]
-        for turn in range(made.turns)
+    assert made.turns == 4
+    asked = [
+        json.loads(made.request(place + step * CONVERSATIONS))["messages"] for step in range(10)
     ]
-    for before, after in itertools.pairwise(said):
-        assert after[:-2] == before
-        assert after[-2] == {"role": "assistant", "content": REPLY_TEXT}
-    after_the_last = json.loads(made.request(place + made.turns * CONVERSATIONS))["messages"]
-    assert len(said[0]) == len(after_the_last) == 1
-    assert said[0] != after_the_last
+    lengths = [len(messages) for messages in asked]
+    assert lengths[0] == 1
+    for before, after in itertools.pairwise(asked):
+        if len(after) == 1:
+            assert after[0] != before[0]  # another conversation
+        else:
+            assert after[:-2] == before
+            assert after[-2] == {"role": "assistant", "content": REPLY_TEXT}
+    assert lengths[4 - place :][:5] == [1, 3, 5, 7, 1]
 
 
 def test_no_request_is_sent_twice_and_all_turns_are_met_at_any_time() -> None:
     made = talk(2, stream=False)
-    round_of_all = [made.request(place) for place in range(CONVERSATIONS)]
-    further = [made.request(CONVERSATIONS * made.turns + place) for place in range(CONVERSATIONS)]
-    assert len({*round_of_all, *further}) == 2 * CONVERSATIONS
-    lengths = [len(json.loads(body)["messages"]) for body in round_of_all]
+    bodies = [body for number in range(10) for body in _round(made, number)]
+    assert len(set(bodies)) == len(bodies)
+    lengths = [len(json.loads(body)["messages"]) for body in _round(made, 7)]
     assert set(lengths) == {1 + 2 * turn for turn in range(made.turns)}
 
 

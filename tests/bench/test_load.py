@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 
@@ -52,9 +53,13 @@ class _Heard:
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
+        self._open = 0
+        self.idle = asyncio.Event()
 
     async def serve(self) -> asyncio.Server:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self._open += 1
+            self.idle.clear()
             try:
                 while True:
                     head = await reader.readuntil(b"\r\n\r\n")
@@ -62,7 +67,14 @@ class _Heard:
                     self.bodies.append(await reader.readexactly(length))
                     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
             except (asyncio.IncompleteReadError, ConnectionError):
+                pass
+            finally:
                 writer.close()
+                with contextlib.suppress(ConnectionError):
+                    await writer.wait_closed()
+                self._open -= 1
+                if not self._open:
+                    self.idle.set()
 
         return await asyncio.start_server(answer, "127.0.0.1", 0)
 
@@ -76,6 +88,7 @@ async def test_wrk_sends_the_very_requests_and_the_next_run_goes_on() -> None:
     for _ in range(2):
         await asyncio.to_thread(talker.run, 1, 2)
     server.close()
+    await asyncio.wait_for(heard.idle.wait(), 30)
     assert len(heard.bodies) > CONVERSATIONS / 10
     expected = {made.request(number): number for number in range(talker.asked)}
     numbers = sorted(expected[body] for body in heard.bodies)
