@@ -75,6 +75,11 @@ class Breaker:
         """Whether the store is asked at all."""
         return self._away is None
 
+    @property
+    def is_prompt(self) -> bool:
+        """Whether the store may answer within the call; see `PromptStore`."""
+        return self._prompt is not None
+
     async def open(self) -> None:
         """Connect; a store that does not answer is no error, and tried until it does.
 

@@ -28,6 +28,8 @@ is stored with the next change of its session."""
 ATTEMPTS = 4
 """How often one change is tried, counting the first time: whoever meets a newer version joins it
 with his own and tries again."""
+SETTLED_SECONDS = 0.05
+"""How long the end of a response waits until others can see the session."""
 RETRY_SECONDS = 0.1
 """How long after a failure the store is tried again: while a breaker is open, that is cheap."""
 
@@ -83,6 +85,14 @@ class Committer:
         if self._retry is None:
             self.start()
 
+    def wait(self, held: Held) -> asyncio.Future[None]:
+        """Return what to wait for until a change is stored; it ends by itself, and in time."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        held.waiting.append(waiter)
+        if self._soon is None:
+            _end_in_time([waiter])  # Else `store_now` sees to it.
+        return waiter
+
     def resume(self) -> None:
         """Store what waits, since the store is back."""
         self._stop_waiting()
@@ -104,11 +114,11 @@ class Committer:
             self._soon = None
         if self._task is not None or self._prompt is None:
             return
-        while self._dirty and self._retry is None:
+        while self._dirty and self._retry is None and self._task is None:
             for scope, helds in self._batch().items():
                 self._commit_now(self._prompt, scope, helds)
-            if self._task is not None:
-                return
+        if self._dirty:
+            _end_in_time([each for held in self._dirty.values() for each in held.waiting])
 
     async def flush(self) -> None:
         """Return when everything that waits was tried."""
@@ -264,11 +274,22 @@ def _taken(helds: list[Held]) -> list[Change]:
     return changes
 
 
+def _end_in_time(waiting: list[asyncio.Future[None]]) -> None:
+    """Let those go on who have waited long enough."""
+    timer = asyncio.get_running_loop().call_later(SETTLED_SECONDS, _resolve, waiting)
+    if len(waiting) == 1:
+        waiting[0].add_done_callback(lambda _: timer.cancel())
+
+
 def _release(held: Held) -> None:
     """Let those go on who wait for something."""
     if not held.waiting:
         return  # The usual case.
     waiting, held.waiting = held.waiting, []
+    _resolve(waiting)
+
+
+def _resolve(waiting: list[asyncio.Future[None]]) -> None:
     for each in waiting:
         if not each.done():
             each.set_result(None)

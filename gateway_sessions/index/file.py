@@ -95,6 +95,9 @@ T_ = TypeVar("T_")
 class FileStore:
     """A `Store` in a file."""
 
+    is_prompt = True
+    """See `PromptStore`."""
+
     def __init__(
         self,
         path: Path,

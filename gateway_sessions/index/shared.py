@@ -39,8 +39,6 @@ from gateway_sessions.index.store import Store, StoredSession, StoreFailed, prom
 
 logger = logging.getLogger(__name__)
 
-SETTLED_SECONDS = 0.05
-"""How long the end of a response waits until others can see the session."""
 HABITS_KEPT = 4096
 """Instructions of which the version in the store is known; others are asked for again."""
 IDLE_KEPT = 10_000
@@ -209,16 +207,10 @@ class SharedIndex:
 
     def settled(self, tracked: Placed) -> Awaitable[None] | None:
         """Return what to wait for until others can see a session; it ends by itself."""
-        self._committer.store_now()
         held = self._held.get(tracked.session.id)
         if held is None or not (held.dirty or held.busy) or self._committer.is_waiting:
             return None
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_later(SETTLED_SECONDS, _resolve, waiter)
-        waiter.add_done_callback(lambda _: timer.cancel())
-        held.waiting.append(waiter)
-        return waiter
+        return self._committer.wait(held)
 
     # Between this process and the store.
 
@@ -375,11 +367,6 @@ class SharedIndex:
     def _failed(self, error: StoreFailed) -> None:
         # The breaker says it once; here it would be said for every request.
         self._failure = str(error)
-
-
-def _resolve(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
 
 
 def _used(found: StoredSession) -> float:

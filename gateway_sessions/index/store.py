@@ -85,6 +85,10 @@ class PromptStore(Store, Protocol):
     Then nobody pays for tasks, timers and futures.
     """
 
+    @property
+    def is_prompt(self) -> bool:
+        """Whether there is any use in asking it so."""
+
     def fetch_now(
         self, scope: int, keys: Sequence[int], known: Mapping[str, int]
     ) -> list[StoredSession] | None:
@@ -96,4 +100,4 @@ class PromptStore(Store, Protocol):
 
 def prompt(store: Store) -> PromptStore | None:
     """Return a store that may answer within the call; None where it never does."""
-    return store if isinstance(store, PromptStore) else None
+    return store if isinstance(store, PromptStore) and store.is_prompt else None

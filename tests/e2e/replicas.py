@@ -23,8 +23,8 @@ def patient(call_seconds: float = 10.0) -> tuple[str, ...]:
     """
     program = f"""
 from gateway_sessions.cli import main
-from gateway_sessions.index import breaker, shared
-breaker.CALL_SECONDS, shared.SETTLED_SECONDS = {call_seconds}, 10.0
+from gateway_sessions.index import breaker, committer
+breaker.CALL_SECONDS, committer.SETTLED_SECONDS = {call_seconds}, 10.0
 main()
 """
     return (sys.executable, "-c", program)

@@ -11,7 +11,7 @@ import pytest
 from gateway_sessions.errors import StartError
 from gateway_sessions.index import breaker as module
 from gateway_sessions.index.breaker import FAILURES, FIRST_PAUSE_SECONDS, Breaker
-from gateway_sessions.index.store import Change, StoredSession, StoreFailed
+from gateway_sessions.index.store import Change, StoredSession, StoreFailed, prompt
 from tests.index.stored import StoreInMemory
 
 CHANGE = Change("sess_a", 0, 1e10, b"state", (5,))
@@ -135,6 +135,52 @@ async def test_after_failures_in_a_row_the_store_is_not_asked(
         "it was told to fail; until it answers again, sessions are those that this process knows"
     ]
     await bench.breaker.close()
+
+
+class Prompt(Store):
+    """Answers within the call."""
+
+    is_prompt = True
+
+    def fetch_now(
+        self, scope: int, keys: Sequence[int], known: Mapping[str, int]
+    ) -> list[StoredSession] | None:
+        return None if self.full else []
+
+    def commit_now(self, scope: int, changes: Sequence[Change]) -> list[StoredSession] | None:
+        return None if self.full else []
+
+
+async def test_what_need_not_be_waited_for_is_answered_within_the_call() -> None:
+    breaker = Breaker(store := Prompt(), name="a file", pause=_for_ever)
+    await breaker.open()
+    store.failing = True
+    for _ in range(2):
+        for _ in range(FAILURES - 1):
+            with pytest.raises(StoreFailed):
+                await breaker.fetch(1, (5,), {})
+        assert breaker.fetch_now(1, (5,), {}) == []  # the row ends
+    assert breaker.commit_now(1, [CHANGE]) == []
+    store.full = True
+    assert breaker.fetch_now(1, (5,), {}) is breaker.commit_now(1, [CHANGE]) is None
+    for _ in range(FAILURES):
+        with pytest.raises(StoreFailed):
+            await breaker.fetch(1, (5,), {})
+    with pytest.raises(StoreFailed, match="a file is away"):
+        breaker.fetch_now(1, (5,), {})
+    with pytest.raises(StoreFailed, match="a file is away"):
+        breaker.commit_now(1, [CHANGE])
+    await breaker.close()
+
+
+def test_of_a_store_that_has_to_be_waited_for_nothing_comes_within_the_call() -> None:
+    breaker = Breaker(Store(), name="a server")
+    assert prompt(breaker) is None
+    assert breaker.fetch_now(1, (5,), {}) is breaker.commit_now(1, [CHANGE]) is None
+
+
+async def _for_ever(seconds: float) -> None:
+    await asyncio.Event().wait()
 
 
 async def test_a_store_that_hangs_is_waited_for_in_vain_and_not_for_long(

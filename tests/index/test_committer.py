@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -140,6 +140,94 @@ async def test_bytes_of_others_are_left_alone() -> None:
     await log.committer.flush()
     assert store.sessions[1, "sess_1"].state == b"\x77 of a later version"
     assert not one.dirty
+
+
+class Prompt(Counting):
+    """A store that answers within the call, unless it is ``busy``."""
+
+    is_prompt = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.busy = False
+        self.at_once: list[int] = []
+        """How many changes came with each commit that was answered so."""
+
+    def fetch_now(
+        self, scope: int, keys: Sequence[int], known: Mapping[str, int]
+    ) -> list[StoredSession] | None:
+        return None
+
+    def commit_now(self, scope: int, changes: Sequence[Change]) -> list[StoredSession] | None:
+        if self.busy:
+            return None
+        self._check()
+        self.at_once.append(len(changes))
+        newer = []
+        for change in changes:
+            kept = self.sessions.get((scope, change.id))
+            if kept is not None and kept.version != change.version:
+                newer.append(kept)
+            else:
+                made = StoredSession(change.id, change.version + 1, change.used, change.state)
+                self.sessions[scope, change.id] = made
+        return newer
+
+
+class TestAtOnce:
+    async def test_what_changes_in_one_turn_of_the_loop_goes_together(self) -> None:
+        log = Log(store := Prompt())
+        several = [held(f"sess_{number}") for number in range(3)]
+        for each in several:
+            log.committer.changed(each)
+        assert store.at_once == []
+        await asyncio.gather(*map(log.committer.wait, several))
+        assert (store.at_once, store.sizes, log.worked) == ([3], [], 1)
+        assert [each.version for each in several] == [1] * 3
+
+    async def test_what_has_to_be_waited_for_goes_by_the_task(self) -> None:
+        log = Log(store := Prompt())
+        store.busy = True
+        one = held()
+        log.committer.changed(one)
+        await log.committer.wait(one)
+        assert (store.at_once, store.sizes, one.version, one.dirty) == ([], [1], 1, False)
+
+    async def test_whoever_was_slower_joins_both(self) -> None:
+        log = Log(store := Prompt())
+        first, second = held(), held()
+        for each in (first, second):
+            log.committer.changed(each)
+            await log.committer.flush()
+        assert (log.merged, second.version, store.at_once) == ([second], 2, [1, 1, 1])
+
+    async def test_changes_wait_while_the_store_is_away(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "SETTLED_SECONDS", 0.001)
+        log = Log(store := Prompt())
+        store.failing = True
+        one, later = held(), held("sess_2")
+        log.committer.changed(one)
+        await log.committer.wait(one)
+        assert (log.failures, log.committer.unsent) == (["it was told to fail"], 1)
+        log.committer.changed(later)
+        await log.committer.wait(later)  # in vain, but not for long
+        store.failing = False
+        log.committer.resume()
+        await log.committer.flush()
+        assert (store.at_once, log.committer.unsent) == ([2], 0)
+
+    async def test_a_fault_of_our_own_is_said_and_ends_nothing(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        log = Log(store := Prompt())
+        store.sessions = None  # type: ignore[assignment]
+        one = held()
+        log.committer.changed(one)
+        await log.committer.flush()
+        assert not one.dirty
+        assert "sessions could not be stored" in caplog.text
 
 
 class TestOutage:

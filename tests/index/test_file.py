@@ -149,6 +149,30 @@ async def test_the_event_loop_runs_on_while_another_process_writes(
     other.close()
 
 
+async def test_within_the_call_it_answers_unless_another_process_is_in_the_way(
+    store: FileStore, path: Path
+) -> None:
+    assert store.commit_now(SCOPE, [change(added=(1,))]) == []
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert store.commit_now(SCOPE, [change("sess_b", added=(2,))]) is None
+    found = store.fetch_now(SCOPE, (1, 2), {"sess_a": 1})
+    assert found is not None
+    assert [(each.id, each.version, each.state) for each in found] == [("sess_a", 1, None)]
+    other.execute("COMMIT")
+    other.close()
+    assert await ids(store, 2) == []
+
+
+async def test_what_was_undone_leaves_no_trace(store: FileStore) -> None:
+    """Its number is given to the next session, which nothing may take for the other."""
+    broken = change("sess_c", state=object())
+    assert store.commit_now(SCOPE, [change("sess_a", added=(1,)), broken]) is None
+    assert await store.commit(SCOPE, [change("sess_b", added=(2,))]) == []
+    assert await store.commit(SCOPE, [change("sess_a", 1, added=(3,))]) == []
+    assert sorted(await ids(store, 1, 2, 3)) == ["sess_a", "sess_b"]
+
+
 async def test_another_program_that_never_ends_is_a_failure(
     store: FileStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,36 @@ class TestSession:
         held.rekey([2 * KEYS_KEPT + 1], ())
         assert list(unpacked(held.keys)) == [7]
 
+    def test_of_very_many_keys_the_store_has_those_registered_last(self) -> None:
+        held = HeldSession(session(), Memories())
+        held.rekey(range(1, KEYS_KEPT + 1), ())
+        held.stored(held.change())
+        held.rekey([8000, 8001], [2])
+        change = held.change()
+        assert (set(change.added), set(change.outdated)) == ({8000, 8001}, {1, 2})
+        held.stored(change)
+        held.rekey([8002], [1])
+        change = held.change()
+        assert (change.added, change.outdated) == ((8002,), (3,))
+
+    def test_what_comes_and_goes_while_a_change_is_on_its_way_is_told_next(self) -> None:
+        held = HeldSession(session(), Memories())
+        held.rekey([1, 2], ())
+        first = held.change()
+        held.rekey([3], [1])
+        held.stored(first)
+        second = held.change()
+        assert (second.added, second.outdated) == ((3,), (1,))
+
+    def test_keys_that_end_and_begin_like_a_key_are_not_it(self) -> None:
+        held = HeldSession(session(), Memories())
+        whole = 0x0807060504030201
+        held.rekey([0x0403020100000000, 0x0807060500000000 >> 32], ())
+        held.rekey([whole], [whole])
+        assert whole in unpacked(held.keys)
+        held.rekey((), [whole])
+        assert len(unpacked(held.keys)) == 2
+
 
 class TestHabit:
     def test_news_is_what_the_store_has_not(self) -> None:

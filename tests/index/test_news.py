@@ -40,8 +40,24 @@ def test_what_was_said_last_counts(file: sqlite3.Connection) -> None:
     assert list(news.of(99, [5], 99)) == [5]
 
 
+def test_what_was_told_here_need_not_be_read(file: sqlite3.Connection) -> None:
+    news = News()
+    news.wrote(append(file, 1, [10], []), 1, [10], [])
+    file.execute("UPDATE news SET added = x''")  # nobody reads it any more
+    news.read(file, 0)
+    assert list(news.of(10, (), 99)) == [1]
+
+
+def test_what_others_told_in_between_comes_first(file: sqlite3.Connection) -> None:
+    news = News()
+    append(file, 1, [10], [])
+    news.wrote(append(file, 1, [], [10]), 1, [], [10])
+    news.read(file, 0)
+    assert list(news.of(10, (), 99)) == []
+
+
 def test_no_change_is_no_news(file: sqlite3.Connection) -> None:
-    append(file, 1, [], [])
+    assert append(file, 1, [], []) == 0
     assert rows(file) == 0
 
 
@@ -88,7 +104,9 @@ def test_a_random_walk_like_a_plain_set(file: sqlite3.Connection) -> None:
         added, outdated = [[key for key in range(5) if random.random() < 0.2] for _ in range(2)]
         outdated = [key for key in outdated if key not in added]
         if added or outdated:
-            append(file, number, added, outdated)
+            row = append(file, number, added, outdated)
+            if random.random() < 0.5:
+                news.wrote(row, number, added, outdated)
             said.append((number, added, outdated))
             truth = {pair for pair in truth if pair[1] != number or pair[0] not in outdated}
             truth |= {(key, number) for key in added}

@@ -9,7 +9,8 @@ import pytest
 
 from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.index.breaker import Breaker
-from gateway_sessions.index.shared import SETTLED_SECONDS, SharedIndex
+from gateway_sessions.index.committer import SETTLED_SECONDS
+from gateway_sessions.index.shared import SharedIndex
 from gateway_sessions.index.store import Change, StoredSession
 from gateway_sessions.telemetry import IndexFellBack, SessionEnded
 from gateway_sessions.testing import Desk, assistant, tool_call, tool_result, user
