@@ -117,7 +117,7 @@ class Committer:
         while self._dirty and self._retry is None and self._task is None:
             for scope, helds in self._batch().items():
                 self._commit_now(self._prompt, scope, helds)
-        if self._dirty:
+        if self._dirty:  # It waits for the store, or the task.
             _end_in_time([each for held in self._dirty.values() for each in held.waiting])
 
     async def flush(self) -> None:
@@ -276,6 +276,8 @@ def _taken(helds: list[Held]) -> list[Change]:
 
 def _end_in_time(waiting: list[asyncio.Future[None]]) -> None:
     """Let those go on who have waited long enough."""
+    if not waiting:
+        return
     timer = asyncio.get_running_loop().call_later(SETTLED_SECONDS, _resolve, waiting)
     if len(waiting) == 1:
         waiting[0].add_done_callback(lambda _: timer.cancel())

@@ -192,7 +192,7 @@ class HeldSession:
         record = merge(self.record(), theirs) if self.dirty or self.busy else theirs
         self.version = version
         self.ours = False
-        self._marks, self._cut, self._news = theirs.marks, 0, {}
+        self._marks, self._cut, self._news, self._turns = theirs.marks, 0, {}, {}
         if record is not theirs:
             self._news = _difference({*unpacked(theirs.keys)}, {*unpacked(record.keys)})
         for field in _FIELDS:
