@@ -69,7 +69,7 @@ class Talker:
 
 
 _WRK_SCRIPT = """
-number = %(start)d - 2 -- wrk asks for one request before it begins
+number = %(start)d - 2 -- wrk asks for one request before it begins, which is not sent
 local threads = {}
 function setup(thread)
   table.insert(threads, thread)
@@ -88,6 +88,9 @@ wrk.method = "POST"
 %(headers)s
 function request()
   number = number + 1
+  if number < 0 then
+    return wrk.format()
+  end
   local place = number %% %(conversations)d
   local ahead = place %% %(turns)d
   local step = (number - place) / %(conversations)d + ahead
