@@ -58,9 +58,9 @@ def test_conversations_have_their_size_in_the_mean(kilobytes: int, stream: bool)
 @pytest.mark.parametrize("place", range(4))
 def test_each_turn_brings_what_was_said_before_and_the_answer_to_it(place: int) -> None:
     made = talk(2, stream=False)
-    assert made.turns == 4
     asked = [
-        json.loads(made.request(place + step * CONVERSATIONS))["messages"] for step in range(10)
+        json.loads(made.request(place + step * CONVERSATIONS))["messages"]
+        for step in range(2 * made.turns + 1)
     ]
     lengths = [len(messages) for messages in asked]
     assert lengths[0] == 1
@@ -70,7 +70,8 @@ def test_each_turn_brings_what_was_said_before_and_the_answer_to_it(place: int) 
         else:
             assert after[:-2] == before
             assert after[-2] == {"role": "assistant", "content": REPLY_TEXT}
-    assert lengths[4 - place :][:5] == [1, 3, 5, 7, 1]
+    whole = [1 + 2 * turn for turn in range(made.turns)]
+    assert lengths[made.turns - place :][: made.turns + 1] == [*whole, 1]
 
 
 def test_no_request_is_sent_twice_and_all_turns_are_met_at_any_time() -> None:
