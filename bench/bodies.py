@@ -50,17 +50,22 @@ REPLY_TEXT = text(random.Random(0), 800)
 STREAM_EVENTS = 40
 
 
-CONVERSATIONS = 2000
-"""Conversations that take turns in a throughput run; far fewer than sessions a gateway keeps."""
+GENERATION = 10_000
+"""Requests after which all conversations of a throughput run are over and others go on."""
+MESSAGE_OVERHEAD = 50
+"""Bytes of a message beside its text, roughly."""
+MOST_TURNS = 24
+"""Of a conversation; where that is not enough for its size, what users say is longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Talk:
     """Many conversations side by side, each of which is a new one after some turns.
 
-    The request with number n goes on with conversation n modulo `CONVERSATIONS`, whose next turn
-    brings everything that was said before, as clients do.  At any time the conversations are in
-    all of their turns, so one request in ``turns`` is the first of its session.
+    The request with number n goes on with conversation n modulo ``conversations``, whose next
+    turn brings everything that was said before, as clients do.  From the second generation on
+    the conversations are in all of their turns, so one request in ``turns`` is the first of its
+    session.
     """
 
     opening: tuple[bytes, bytes]
@@ -74,15 +79,20 @@ class Talk:
         """Requests of a conversation."""
         return len(self.later)
 
+    @property
+    def conversations(self) -> int:
+        """How many take turns: far more than are asked at once, and less than a gateway keeps."""
+        return GENERATION // self.turns
+
     def request(self, number: int) -> bytes:
         """Return the body of the request with that number."""
-        step, place = divmod(number, CONVERSATIONS)
+        step, place = divmod(number, self.conversations)
         ahead = place % self.turns
         generation, turn = divmod(step + ahead, self.turns)
         if not generation:
             turn -= ahead  # The first ones are shorter, so that all begin with their first turn.
         before, after = self.opening
-        name = b"%d" % (generation * CONVERSATIONS + place)
+        name = b"%d" % (generation * self.conversations + place)
         return b"".join((before, name, after, self.later[turn], self.end))
 
 
@@ -96,12 +106,16 @@ def talk(kilobytes: int, *, stream: bool) -> Talk:
     }
     opening, end = encode(request).split(b"]")
     before, after = opening.split(b"@")
-    later, grown = [b""], len(before) + len(after)
-    sizes = [grown]
+    grown = len(before) + len(after)
+    replied = len(encode({"role": "assistant", "content": REPLY_TEXT}))
+    # In the mean a conversation is in the middle of its turns.
+    more = (kilobytes * 1024 - grown) * 2 // (MOST_TURNS - 1) - replied - MESSAGE_OVERHEAD
+    asked = text(random.Random(-kilobytes), max(0, more))
+    later, sizes = [b""], [grown]
     while sum(sizes) < 1024 * kilobytes * len(sizes):
         said = [
             {"role": "assistant", "content": REPLY_TEXT},
-            {"role": "user", "content": f"turn {len(later)}"},
+            {"role": "user", "content": f"turn {len(later)} {asked}"},
         ]
         later.append(later[-1] + b"".join(b"," + encode(message) for message in said))
         sizes.append(grown + len(later[-1]))

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-from bench.bodies import CONVERSATIONS, Talk
+from bench.bodies import Talk
 
 PATH = "/v1/chat/completions"
 HEADERS = {
@@ -58,8 +58,8 @@ class Talker:
         return load
 
     def warm_up(self, connections: int) -> None:
-        """Let every conversation have been met once."""
-        while self.asked < CONVERSATIONS:
+        """Let the first conversations come to their end, which are shorter than later ones."""
+        while self.asked < self.talk.conversations * self.talk.turns:
             self.run(1, connections)
 
     def next(self) -> bytes:
@@ -128,7 +128,7 @@ def _wrk(talker: Talker, seconds: float, connections: int) -> tuple[Load, int]:
                 "folder": folder,
                 "start": talker.asked,
                 "turns": talk.turns,
-                "conversations": CONVERSATIONS,
+                "conversations": talk.conversations,
                 "headers": "\n".join(f'wrk.headers["{k}"] = "{v}"' for k, v in HEADERS.items()),
             }
         )

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import redis
 
 from bench import report, servers
-from bench.bodies import CONVERSATIONS, talk
+from bench.bodies import talk
 from bench.load import Talker
 from bench.processes import Server
 from bench.redis_server import redis_server
@@ -137,7 +137,8 @@ def measured(seconds: float) -> Costs:
                 used = (store.cpu_seconds() - asked) / requests * 1e6
     commands = full["total_commands_processed"] - empty["total_commands_processed"]
     # Each conversation that was begun is a session; as many are under way as take turns.
-    sessions = CONVERSATIONS + requests / talk(2, stream=False).turns
+    held = talk(2, stream=False)
+    sessions = held.conversations + requests / held.turns
     return Costs(
         gateway_us=gateway_us,
         recorder_us=recorder_us,

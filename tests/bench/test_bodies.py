@@ -9,7 +9,7 @@ import random
 import pytest
 
 from bench.bodies import (
-    CONVERSATIONS,
+    MOST_TURNS,
     REPLY_TEXT,
     STREAM_EVENTS,
     Talk,
@@ -43,7 +43,9 @@ def test_seeds_give_different_texts_of_equal_length() -> None:
 
 def _round(made: Talk, number: int) -> list[bytes]:
     """Return one request of each conversation."""
-    return [made.request(number * CONVERSATIONS + place) for place in range(CONVERSATIONS)]
+    return [
+        made.request(number * made.conversations + place) for place in range(made.conversations)
+    ]
 
 
 @pytest.mark.parametrize("kilobytes", [2, 10, 100])
@@ -53,13 +55,15 @@ def test_conversations_have_their_size_in_the_mean(kilobytes: int, stream: bool)
     sizes = [len(body) for body in _round(made, made.turns)]
     assert kilobytes * 1024 * 0.8 < sum(sizes) / len(sizes) < kilobytes * 1024 * 1.3
     assert json.loads(made.request(0))["stream"] is stream
+    assert made.turns <= MOST_TURNS + 2
+    assert made.conversations >= 256  # more than are asked at once
 
 
 @pytest.mark.parametrize("place", range(4))
 def test_each_turn_brings_what_was_said_before_and_the_answer_to_it(place: int) -> None:
     made = talk(2, stream=False)
     asked = [
-        json.loads(made.request(place + step * CONVERSATIONS))["messages"]
+        json.loads(made.request(place + step * made.conversations))["messages"]
         for step in range(2 * made.turns + 1)
     ]
     lengths = [len(messages) for messages in asked]

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from bench import load, throughput
+from bench import bodies, throughput
 from bench.load import Load
 from bench.throughput import BARE, VARIANTS, Series
 
@@ -35,7 +35,7 @@ def test_a_run_measures_every_target_without_failures(monkeypatch: pytest.Monkey
     monkeypatch.setattr(throughput, "SIZES_KB", (2,))
     monkeypatch.setattr(throughput, "ROUNDS", {True: (1, 0.2, 3)})
     monkeypatch.setattr(throughput, "VARIANTS", {"all": VARIANTS["everything"]})
-    monkeypatch.setattr(load, "CONVERSATIONS", 4)
+    monkeypatch.setattr(bodies, "GENERATION", 20)
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)  # neither wrk nor nginx
     lines = [line.split(" | ") for line in throughput.run(quick=True).splitlines()]
     rows = [cells for cells in lines if len(cells) == 9 and cells[0].startswith("| 2 KB")]
