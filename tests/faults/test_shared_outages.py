@@ -18,10 +18,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests import postgres, redis
 from tests.e2e.replicas import gateways, patient
 from tests.e2e.wire_desk import Provider, WireClient, WireDesk
-from tests.faults.outages import Outages, of_postgres, of_redis
+from tests.faults.outages import Outages
 
 PATIENCE = 30.0
 """Seconds after which a test fails that waits for a gateway."""
@@ -29,21 +28,6 @@ CALL_SECONDS = 0.25
 """How long these gateways wait for their store: longer than a busy machine makes them."""
 WHILE_AWAY = 20
 CURES = {"freeze": "thaw", "refuse": "admit"}
-
-
-@pytest.fixture(
-    params=[
-        pytest.param("redis", marks=redis.NEEDED),
-        pytest.param("postgres", marks=postgres.NEEDED),
-    ]
-)
-def outages(request: pytest.FixtureRequest) -> Iterator[Outages]:
-    if request.param == "redis":
-        with of_redis() as outages:
-            yield outages
-    else:
-        with of_postgres(request.getfixturevalue("postgres")) as outages:
-            yield outages
 
 
 class Replicas:

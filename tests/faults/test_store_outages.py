@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from itertools import pairwise
 
 import pytest
@@ -13,27 +13,11 @@ import pytest
 from gateway_sessions.index import breaker as module
 from gateway_sessions.index.breaker import CALL_SECONDS, FAILURES, Breaker
 from gateway_sessions.index.store import Change, StoreFailed
-from tests import postgres, redis
-from tests.faults.outages import Outages, of_postgres, of_redis
+from tests.faults.outages import Outages
 
 SCOPE = 7
 PATIENCE = 30
 """Seconds after which a test fails that waits for a server that is back."""
-
-
-@pytest.fixture(
-    params=[
-        pytest.param("redis", marks=redis.NEEDED),
-        pytest.param("postgres", marks=postgres.NEEDED),
-    ]
-)
-def outages(request: pytest.FixtureRequest) -> Iterator[Outages]:
-    if request.param == "redis":
-        with of_redis() as outages:
-            yield outages
-    else:
-        with of_postgres(request.getfixturevalue("postgres")) as outages:
-            yield outages
 
 
 class Guarded:
