@@ -78,6 +78,17 @@ def text(words: str) -> str:
     return words if words.isascii() else words.encode(errors="replace").decode()
 
 
+def encodable(value: Any) -> Any:
+    """Return strings, dicts and lists with ``?`` in place of lone surrogates."""
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, dict):
+        return {encodable(key): encodable(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [encodable(inner) for inner in value]
+    return value
+
+
 class Delta(msgspec.Struct, frozen=True, gc=False):
     """What is new in a request's body."""
 

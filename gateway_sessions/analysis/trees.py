@@ -180,17 +180,7 @@ def _json(loop: t.LoopRecord) -> bytes:
     try:
         return _encode(loop)
     except UnicodeEncodeError:  # half a character, in a name that a client gave itself
-        return _encode(_encodable(msgspec.to_builtins(loop)))
-
-
-def _encodable(value: Any) -> Any:
-    if isinstance(value, str):
-        return rawjson.text(value)
-    if isinstance(value, dict):
-        return {_encodable(key): _encodable(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_encodable(inner) for inner in value]
-    return value
+        return _encode(rawjson.encodable(msgspec.to_builtins(loop)))
 
 
 def _is_denied(response: Response) -> bool:

@@ -14,11 +14,11 @@ from typing import IO, Any, cast
 
 import msgspec
 
+from gateway_sessions.analysis.rawjson import encodable
 from gateway_sessions.errors import StartError
 from gateway_sessions.exchange import Exchange
 from gateway_sessions.recording.files import private_directory, write_all
 from gateway_sessions.recording.filing_process import ANSWER, LENGTH, READY, UNMADE
-from gateway_sessions.recording.jsontext import encodable
 from gateway_sessions.recording.lane import PartlyWritten
 
 PIPE_BYTES = 1024 * 1024

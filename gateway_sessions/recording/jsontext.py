@@ -16,6 +16,8 @@ from typing import Any
 
 import msgspec
 
+from gateway_sessions.analysis.rawjson import encodable
+
 _encoder = msgspec.json.Encoder()
 _validator = msgspec.json.Decoder(msgspec.Raw)
 
@@ -91,14 +93,3 @@ def embedded(body: bytes, size: int, limit: int) -> msgspec.Raw:
         # Between tokens, that is: strings can not hold them raw.
         body = body.translate(_LINE_BREAKS_TO_SPACES)
     return msgspec.Raw(body)
-
-
-def encodable(value: Any) -> Any:
-    """Return strings, dicts and lists with ``?`` in place of lone surrogates."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, dict):
-        return {encodable(key): encodable(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [encodable(inner) for inner in value]
-    return value

@@ -6,9 +6,9 @@ What is dropped first when there is no more room, and how much room a thing take
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, cast
 
+from gateway_sessions.analysis.moments import rfc3339
 from gateway_sessions.events import (
     Completed,
     Gap,
@@ -83,10 +83,5 @@ def kind_of(item: Recordable) -> str:
 def timestamp_of(item: Recordable) -> str:
     """Return when it happened, as events write it."""
     if isinstance(item, Milestone):
-        return timestamp(item.at)
+        return rfc3339(item.at)
     return item.timestamp
-
-
-def timestamp(at: float) -> str:
-    """Return unix time in seconds as RFC 3339 in UTC with microseconds."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

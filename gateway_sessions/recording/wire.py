@@ -16,11 +16,12 @@ from typing import IO, TypeVar
 
 import msgspec
 
+from gateway_sessions.analysis.rawjson import encodable
 from gateway_sessions.config.recording import SessionRecording
 from gateway_sessions.events import AnyEvent
 from gateway_sessions.milestones import AnyMilestone, Arrived, Finished, Milestone
 from gateway_sessions.recording.following import Passing
-from gateway_sessions.recording.jsontext import encodable, json_line
+from gateway_sessions.recording.jsontext import json_line
 from gateway_sessions.recording.recordable import Recordable
 
 HEAD = struct.Struct("!cI")

@@ -17,7 +17,6 @@ from gateway_sessions.recording.recordable import (
     class_of,
     kind_of,
     size_of,
-    timestamp,
     timestamp_of,
 )
 from tests.recording.recordings import TIMESTAMP, arrived, asked, chunk, ended, finished
@@ -57,6 +56,5 @@ def test_whatever_is_missed_has_the_name_of_an_event() -> None:
 
 
 def test_timestamps_have_microseconds() -> None:
-    assert timestamp(1_700_000_000.25) == "2023-11-14T22:13:20.250000Z"
     assert timestamp_of(END) == "1970-01-01T00:00:00.500000Z"
     assert timestamp_of(ended(1)) == TIMESTAMP
