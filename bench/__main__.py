@@ -7,6 +7,7 @@ import argparse
 from bench import (
     dashboard,
     detection,
+    exchanges,
     feed,
     growth,
     hostile,
@@ -25,6 +26,7 @@ from bench import (
 PARTS = {
     "dashboard": dashboard.run,
     "detection": detection.run,
+    "exchanges": exchanges.run,
     "feed": feed.run,
     "growth": growth.run,
     "hostile": hostile.run,

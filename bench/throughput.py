@@ -86,7 +86,7 @@ def run(*, quick: bool) -> str:
                 talkers = {name: Talker(one.url, conversations) for name, one in targets.items()}
                 series = _measure(targets, talkers, stream, rounds, seconds, pings)
                 kind = f"{size} KB, {'streamed' if stream else 'plain'}"
-                speed += _speed_rows(kind, series)
+                speed += speed_rows(kind, series)
                 if stream:
                     first += _first_byte_rows(kind, series)
     return "\n\n".join(
@@ -144,7 +144,8 @@ async def _first_bytes(
                 series[name].first_bytes_ms.append(first * 1000)
 
 
-def _speed_rows(kind: str, series: Mapping[str, Series]) -> Iterator[Sequence[str]]:
+def speed_rows(kind: str, series: Mapping[str, Series]) -> Iterator[Sequence[str]]:
+    """Yield the row of each target under `HEADS`, then latencies and failures."""
     bare = series[BARE].loads
     for name, one in series.items():
         pairs = zip(one.loads, bare, strict=True)

@@ -24,7 +24,7 @@ def test_the_ratio_is_the_median_of_the_rounds_ratios() -> None:
         [150, 140, 160],
         [70, 90, 80],
     )
-    rows = list(throughput._speed_rows("2 KB", {BARE: bare, "ours": ours}))
+    rows = list(throughput.speed_rows("2 KB", {BARE: bare, "ours": ours}))
     assert rows[0] == ["2 KB", BARE, "50", "1.00", "120", "0", "1.0", "2.0", "0"]
     assert rows[1] == ["2 KB", "ours", "40", "0.80", "150", "80", "3.0", "4.0", "2"]
     first = list(throughput._first_byte_rows("2 KB", {BARE: bare, "ours": ours}))
