@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from redis.crc import key_slot
@@ -12,7 +14,7 @@ from gateway_sessions.errors import ConfigError
 from gateway_sessions.index.redis import RedisStore
 from gateway_sessions.index.redis_link import Script, link_to
 from gateway_sessions.index.store import Change, StoreFailed
-from tests.redis import NEEDED, Server, cluster, free_port
+from tests.redis import NEEDED, Server, cluster, free_port, running
 
 ECHO = Script("return {KEYS[1], ARGV[1]}")
 
@@ -102,6 +104,42 @@ async def test_a_server_that_is_not_there_is_named() -> None:
         await link.run(ECHO, (b"k",), b"v")
     assert "s3cret" not in str(failed.value)
     await link.close()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a certificate of this machine; its key is beside it."""
+    folder = tmp_path_factory.mktemp("tls")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=me"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder / "cert.pem"
+
+
+@NEEDED
+@pytest.mark.needs("openssl", "apt-get install openssl")
+async def test_tls_and_passwords(certificate: Path) -> None:
+    port = free_port()
+    tls = ["--tls-port", str(port), "--tls-cert-file", str(certificate)]
+    tls += ["--tls-key-file", str(certificate.with_name("key.pem")), "--tls-auth-clients", "no"]
+    address = f"127.0.0.1:{port}"
+    with running("--bind", "127.0.0.1", "--port", "0", *tls, "--requirepass", "s3cret"):
+        trusting = f"?ssl_ca_certs={certificate}"
+        link = link_to(f"rediss://:s3cret@{address}{trusting}")
+        assert await link.run(ECHO, (b"k",), b"v") == [b"k", b"v"]
+        await link.close()
+        for wrong, why in {
+            f"rediss://:s3cret@{address}": "CERTIFICATE_VERIFY_FAILED",
+            f"rediss://:guessed@{address}{trusting}": "invalid username-password",
+            f"rediss://{address}{trusting}": "Authentication required",
+            f"redis://:s3cret@{address}": "onnection",
+        }.items():
+            link = link_to(wrong)
+            with pytest.raises(StoreFailed, match=why) as failed:
+                await link.run(ECHO, (b"k",), b"v")
+            assert "s3cret" not in str(failed.value)
+            assert "guessed" not in str(failed.value)
+            await link.close()
 
 
 @NEEDED
