@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from gateway_sessions.errors import StartError
@@ -58,7 +59,7 @@ def line_pieces(text: str) -> Iterator[str]:
 def make_private_directory(directory: Path) -> None:
     """Make a folder, with its parents, mode 0700; one that exists keeps its mode.
 
-    Raises `OSError`.
+    When it returns, what it made outlives a power cut.  Raises `OSError`.
     """
     if directory.is_dir():
         return
@@ -67,6 +68,18 @@ def make_private_directory(directory: Path) -> None:
         missing.append(missing[-1].parent)
     for folder in reversed(missing):
         folder.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        # Else all that is synced inside of it may have no name after a power cut.
+        with suppress(PermissionError):  # a place to put things that nobody may list
+            sync_directory(folder.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Return when the names in a folder are on the disk; raises `OSError`."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def private_directory(directory: Path) -> None:

@@ -66,7 +66,7 @@ class SessionAppender:
         self.max_open = max_open or _quarter_of_descriptors()
         """Files that are held open."""
         self._open: OrderedDict[str, _Open] = OrderedDict()  # by session id
-        self._days = DayFolders(directory, self.unsynced)
+        self._days = DayFolders(directory)
         self._turn = 0
 
     def open(self) -> None:
@@ -157,6 +157,8 @@ class SessionAppender:
                 f"{self._directory / day / stem}{PLAIN}: can not be written ({error.strerror});"
                 " remove what is in its place"
             ) from error
+        # Also where it was there: whoever made it may have been killed before its name was synced.
+        self.unsynced.named_in(file.day)
         self._open[session_id] = file
         return file
 
@@ -174,7 +176,6 @@ class SessionAppender:
         for _ in range(_ATTEMPTS):
             opened = open_to_append(stem + PLAIN, self._days.made(day), make=True)
             if opened is not None:
-                self.unsynced.made_in(day)
                 return _Open(*opened, day, stem + PLAIN)
             self._days.forget()  # its folder has been removed
         raise OSError(errno.EAGAIN, "its folder is removed again and again")

@@ -11,7 +11,7 @@ import msgspec
 
 from gateway_sessions.coding import zstd
 from gateway_sessions.errors import StartError
-from gateway_sessions.recording.files import open_private, write_all
+from gateway_sessions.recording.files import open_private, sync_directory, write_all
 from gateway_sessions.recording.locked_files import claimed
 from gateway_sessions.recording.session_files import COMPRESSED, SessionFile
 from gateway_sessions.recording.session_lines import begins_file, kind_of
@@ -98,11 +98,7 @@ def _write(target: Path, descriptor: int, size: int, changed_ns: int) -> None:
         raise
     finally:
         os.close(written)
-    folder = open_private(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_directory(target.parent)
 
 
 def _old_blocks(target: Path) -> Iterator[bytes]:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from gateway_sessions.recording.files import make_private_directory, open_private
 from gateway_sessions.recording.session_files import SessionFolder
-from gateway_sessions.recording.unsynced import Unsynced
 
 LOOK_BACK_DAYS = 31
 """Folders in which the file of a session is looked for that this process has not begun."""
@@ -19,9 +18,8 @@ LOOK_BACK_DAYS = 31
 class DayFolders:
     """Descriptors of the days' folders in ``directory``; at most `LOOK_BACK_DAYS` and a few."""
 
-    def __init__(self, directory: Path, unsynced: Unsynced) -> None:
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._unsynced = unsynced
         self._days: list[str] = []
         self._descriptors: dict[str, int] = {}
 
@@ -45,7 +43,6 @@ class DayFolders:
         if descriptor is not None:
             return descriptor
         make_private_directory(self._directory / day)
-        self._unsynced.made_in("")
         self.refresh()
         descriptor = self._existing(day)
         if descriptor is None:

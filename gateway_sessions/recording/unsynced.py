@@ -44,8 +44,8 @@ class Unsynced:
         with self._lock:
             self._files[file] = self._turn
 
-    def made_in(self, folder: str) -> None:
-        """Note that something was made in a folder; ``""`` is the directory itself."""
+    def named_in(self, folder: str) -> None:
+        """Note that a folder may have the name of a file that the disk has not."""
         with self._lock:
             self._folders.add(folder)
 
@@ -80,7 +80,7 @@ class Unsynced:
         with self._lock:
             folders, self._folders = self._folders, set()
         failed: list[tuple[str, OSError]] = []
-        for kind, names in ((files, files), (folders, sorted(folders, reverse=True))):
+        for kind, names in ((files, files), (folders, folders)):
             wrong = self._sync_each(names)
             failed += wrong
             with self._lock:
@@ -107,8 +107,7 @@ class Unsynced:
 
     def _sync_one(self, name: str) -> OSError | None:
         try:
-            path = f"{self._directory}/{name}" if name else self._directory
-            descriptor = open_private(path, os.O_RDONLY)
+            descriptor = open_private(f"{self._directory}/{name}", os.O_RDONLY)
             try:
                 os.fsync(descriptor)
             finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway_sessions.errors import StartError
+from gateway_sessions.recording import files
 from gateway_sessions.recording.files import (
     make_private_directory,
     open_private,
@@ -60,6 +61,28 @@ def test_an_existing_folder_keeps_its_mode_and_no_probe_is_left(tmp_path: Path) 
     private_directory(folder)
     assert mode(folder) == 0o755
     assert list(folder.iterdir()) == []
+
+
+def test_the_names_of_new_folders_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    make_private_directory(tmp_path / "a" / "b")
+    assert synced == [tmp_path.stat().st_ino, (tmp_path / "a").stat().st_ino]
+    make_private_directory(tmp_path / "a" / "b")
+    assert len(synced) == 2
+
+
+def test_a_folder_is_made_where_nobody_may_list_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(directory: Path) -> None:
+        raise PermissionError(f"{directory}: permission denied")
+
+    monkeypatch.setattr(files, "sync_directory", refuse)
+    make_private_directory(tmp_path / "a")
+    assert (tmp_path / "a").is_dir()
 
 
 def test_a_folder_that_can_not_be_made_is_one_sentence(tmp_path: Path) -> None:

@@ -9,12 +9,11 @@ import pytest
 
 from gateway_sessions.recording import session_days
 from gateway_sessions.recording.session_days import DayFolders, exists_in
-from gateway_sessions.recording.unsynced import Unsynced
 from tests.recording.session_events import DAY
 
 
 def folders(root: Path) -> DayFolders:
-    made = DayFolders(root, Unsynced(root))
+    made = DayFolders(root)
     made.refresh()
     return made
 

@@ -159,5 +159,5 @@ def test_closing_makes_everything_durable(tmp_path: Path, monkeypatch: pytest.Mo
     inodes: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: inodes.append(os.fstat(descriptor).st_ino))
     files.close()
-    places = (tmp_path / DAY / "sess_a.jsonl", tmp_path / DAY, tmp_path)
+    places = (tmp_path / DAY / "sess_a.jsonl", tmp_path / DAY)
     assert inodes == [place.stat().st_ino for place in places]

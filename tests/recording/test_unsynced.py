@@ -47,15 +47,12 @@ def unsynced(tmp_path: Path) -> Unsynced:
     return Unsynced(tmp_path)
 
 
-def test_files_come_before_folders_and_days_before_their_own(
-    unsynced: Unsynced, disk: Disk
-) -> None:
-    unsynced.made_in("")
-    unsynced.made_in("day")
+def test_files_come_before_the_folders_that_name_them(unsynced: Unsynced, disk: Disk) -> None:
+    unsynced.named_in("day")
     for name in ("day/a", "day/b", "day/a"):
         unsynced.changed(name)
     unsynced.sync()
-    assert disk.taken() == ["day/a", "day/b", "day", "."]
+    assert disk.taken() == ["day/a", "day/b", "day"]
     unsynced.sync()
     assert disk.taken() == []
 
@@ -64,7 +61,7 @@ def test_what_fails_is_tried_again(unsynced: Unsynced, disk: Disk) -> None:
     disk.broken = {"day/a", "day"}
     unsynced.changed("day/a")
     unsynced.changed("day/b")
-    unsynced.made_in("day")
+    unsynced.named_in("day")
     with pytest.raises(OSError, match="Input/output error"):
         unsynced.sync()
     assert disk.taken() == ["day/b"]
@@ -100,7 +97,7 @@ def test_many_files_are_all_synced(unsynced: Unsynced, disk: Disk, tmp_path: Pat
     for name in names:
         (tmp_path / name).write_text("")
         unsynced.changed(name)
-    unsynced.made_in("day")
+    unsynced.named_in("day")
     unsynced.sync()
     synced = disk.taken()
     assert sorted(synced[:-1]) == sorted(names)
