@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -20,8 +21,9 @@ os.environ["HOME"] = _HOME.name
 
 
 _POSTGRES = map(str, Path("/usr/lib/postgresql").glob("*/bin"))
-PATH = os.pathsep.join((os.environ.get("PATH", ""), *_POSTGRES))
-"""Where outside programs are; Debian keeps PostgreSQL's server off the path."""
+PATH = os.pathsep.join((os.environ.get("PATH", ""), *_POSTGRES, "/usr/sbin"))
+"""Where outside programs are; Debian keeps PostgreSQL's server off the path, and what makes file
+systems off that of users."""
 
 
 def pytest_unconfigure() -> None:
@@ -38,10 +40,37 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         tool, install = marker.args
         if shutil.which(tool, path=PATH) is not None:
             continue
-        sentence = f"{tool} is not installed: {install}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(sentence, pytrace=False)
-        pytest.skip(sentence)
+        lacking(f"{tool} is not installed: {install}")
+
+
+def lacking(sentence: str) -> NoReturn:
+    """Skip the test that lacks something; in CI, where it must be there, fail it."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(sentence, pytrace=False)
+    pytest.skip(sentence)
+
+
+@pytest.fixture(scope="session")
+def mounting(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """Return the words before a command that mounts images of ext4 file systems.
+
+    What it mounts and starts is seen by nobody else and ends with it.
+    """
+    sudo = () if os.geteuid() == 0 else ("sudo", "-n")
+    words = (*sudo, "unshare", "--mount", "--pid", "--fork", "--kill-child")
+    script = "truncate -s 1M image && mkfs.ext4 -q image && mount -o loop image ."
+    folder = tmp_path_factory.mktemp("mounting")
+    try:
+        subprocess.run(
+            [*words, "sh", "-c", script], cwd=folder, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = getattr(error, "stderr", "").strip() or error
+        lacking(
+            f"a file system in an image can not be mounted ({reason}): run the tests as root, or"
+            " where sudo asks for no password, with the kernel's module loop"
+        )
+    return words
 
 
 @pytest.fixture(scope="session")

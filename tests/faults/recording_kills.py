@@ -19,11 +19,13 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NoReturn
 
 from gateway_sessions.config.recording import Jsonl, SessionRecording, Sqlite
+from gateway_sessions.milestones import Arrived, Finished
 from gateway_sessions.prices import Prices
 from gateway_sessions.recording import link, process_main
 from gateway_sessions.recording.process import RecordingProcess
@@ -37,10 +39,11 @@ HALF = b'{"type":"request_recorded","session_id":"sess_torn'
 """What is left of a line where a disk has lost the rest."""
 RECONCILING_SECONDS = 30.0
 """After which what the database still lacks has been forgotten."""
-_NUMBER = struct.Struct("!I")
+NUMBER = struct.Struct("!I")
+"""What a gateway says: all exchanges with lower numbers are safe."""
 
 
-class _Forked:
+class Forked:
     """Stands for the recorder process that was forked already."""
 
     def __init__(self, ours: socket.socket) -> None:
@@ -58,34 +61,35 @@ class _Forked:
         return "it ended"
 
 
-def _recorder(theirs: socket.socket) -> NoReturn:
+def recorder(theirs: socket.socket) -> NoReturn:
+    """Be the recorder at the other end of a gateway's socket."""
     try:
         process_main.main(theirs.detach())
     finally:
         os._exit(0)
 
 
-def _gateway(
-    config: SessionRecording, ours: socket.socket, said: int, first: int, lying: bool
+def gateway(
+    config: SessionRecording,
+    ours: socket.socket,
+    said: int,
+    first: int,
+    exchange: Callable[[int], tuple[Arrived, Finished]],
 ) -> NoReturn:
     """Record exchanges until somebody kills us; say up to which number they are safe."""
-    if lying:
-        done: Future[None] = Future()
-        done.set_result(None)
-        link.Link.answered = lambda self: done  # type: ignore[method-assign]
 
     async def serve() -> None:
-        process = RecordingProcess(config, Telemetry(), begin=lambda: _Forked(ours))
+        process = RecordingProcess(config, Telemetry(), begin=lambda: Forked(ours))
         await process.open()
-        os.write(said, _NUMBER.pack(first))
+        os.write(said, NUMBER.pack(first))
         number = first
         while True:
             for _ in range(random.randrange(1, 40)):
-                process.record(arrived(number, f"sess_{number % 5}"))
-                process.record(finished(number, f"sess_{number % 5}"))
+                for milestone in exchange(number):
+                    process.record(milestone)
                 number += 1
             await process.flush()
-            os.write(said, _NUMBER.pack(number))
+            os.write(said, NUMBER.pack(number))
 
     try:
         asyncio.run(serve())
@@ -93,38 +97,52 @@ def _gateway(
         os._exit(1)
 
 
+def _exchange(number: int) -> tuple[Arrived, Finished]:
+    session = f"sess_{number % 5}"
+    return arrived(number, session), finished(number, session)
+
+
+def _lie() -> None:
+    """Acknowledge what nobody has waited for."""
+    done: Future[None] = Future()
+    done.set_result(None)
+    link.Link.answered = lambda self: done  # type: ignore[method-assign]
+
+
 def _one_life(config: SessionRecording, first: int, *, both: bool, lying: bool) -> int:
     """Let a gateway live and die; return below which number exchanges were acknowledged."""
     ours, theirs = socket.socketpair()
     heard, said = os.pipe()
-    recorder = os.fork()
-    if not recorder:
+    recording = os.fork()
+    if not recording:
         ours.close()
         os.close(heard)
         os.close(said)
-        _recorder(theirs)
-    gateway = os.fork()
-    if not gateway:
+        recorder(theirs)
+    serving = os.fork()
+    if not serving:
         theirs.close()
         os.close(heard)
-        _gateway(config, ours, said, first, lying)
+        if lying:
+            _lie()
+        gateway(config, ours, said, first, _exchange)
     ours.close()
     theirs.close()
     os.close(said)
-    safe = _NUMBER.unpack(os.read(heard, _NUMBER.size))[0]
+    safe = NUMBER.unpack(os.read(heard, NUMBER.size))[0]
     time.sleep(random.random() * LONGEST_SECONDS)  # the moment is the point
-    os.kill(gateway, signal.SIGKILL)
+    os.kill(serving, signal.SIGKILL)
     if both:
-        os.kill(recorder, signal.SIGKILL)
-    while told := os.read(heard, _NUMBER.size):
-        (safe,) = _NUMBER.unpack(told)
+        os.kill(recording, signal.SIGKILL)
+    while told := os.read(heard, NUMBER.size):
+        (safe,) = NUMBER.unpack(told)
     os.close(heard)
-    os.waitpid(gateway, 0)
-    os.waitpid(recorder, 0)
+    os.waitpid(serving, 0)
+    os.waitpid(recording, 0)
     return int(safe)
 
 
-def _tear(folder: Path) -> int:
+def tear(folder: Path) -> int:
     """Leave half a line at the end of a session file, as a power cut does; return how many."""
     paths = sorted(folder.glob("*/*.jsonl"))
     for path in paths[:1]:
@@ -180,7 +198,7 @@ def run(folder: Path, kills: int, seed: int, writers: list[str]) -> dict[str, An
         acknowledged |= {(f"sess_{number % 5}", f"req_{number}") for number in range(first, safe)}
         first = safe + 100_000
         if kill % 10 == 0:  # where the recorder has come to its own end, nobody writes now
-            torn += _tear(folder / "jsonl")
+            torn += tear(folder / "jsonl")
     apart = asyncio.run(_end(config, folder, writers))
     kept = {name: set(KINDS[name].read(folder / name)) for name in writers if name != "liar"}
     return {
