@@ -107,8 +107,11 @@ class Lanes(Generic[L_]):
         return all(lane.crowded and lane.problem is None for lane in self._lanes)
 
     def caught_up(self) -> bool:
-        """Tell whether no more waits for any writer than its next batch takes."""
-        return not any(lane.behind for lane in self._lanes)
+        """Tell whether no more waits for any writer than its next batch takes.
+
+        Not where what it is writing fills half of its room: it may be trying that again and again.
+        """
+        return not any(lane.behind or lane.crowded for lane in self._lanes)
 
     def places(self) -> tuple[int, ...]:
         """Return how far each writer has to come to have all that was accepted so far."""

@@ -85,13 +85,30 @@ async def test_a_burst_waits_for_the_writers_and_nothing_is_dropped() -> None:
     await inside.close()
 
 
+class Sleeper:
+    """Stands for the module `time`: time passes only where somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.slept = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+
+    def monotonic(self) -> float:
+        return self.slept
+
+
 async def test_a_writer_that_does_not_move_is_not_waited_for_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(process_main, "PATIENCE_SECONDS", 0.01)
+    sleeper = Sleeper()
+    monkeypatch.setattr(process_main, "time", sleeper)
     stuck = Stuck()
     inside = Inside(stuck, room=10)
-    inside.serve([ended(number) for number in range(500)])
+    inside.serve([ended(0)])
+    assert stuck.entered.wait(PATIENCE)
+    inside.serve([ended(number) for number in range(1, 500)])
+    assert sleeper.slept == pytest.approx(process_main.PATIENCE_SECONDS)
     assert inside.intake._patience <= 0
     stuck.release.set()
     await inside.recorder.flush()
