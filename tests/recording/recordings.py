@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from gateway_sessions.events import (
 )
 from gateway_sessions.exchange import Client, Exchange, Request, Response, SessionTag
 from gateway_sessions.milestones import Arrived, Finished
-from gateway_sessions.recording import lane
+from gateway_sessions.recording import lane, recorder
 from gateway_sessions.recording.jsontext import json_line
 from tests.recording.writers import PATIENCE
 
@@ -256,12 +257,22 @@ class LineWriter:
         return
 
 
+class Hurried(Kept):
+    """A writer whose recorder process has upkeep done every second instead of every minute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        made = partial(recorder.Recorder, tick_seconds=1.0)
+        recorder.Recorder = made  # type: ignore[assignment,misc]
+
+
 def missing(found: list[dict[str, Any]]) -> int:
     """Return how many events the gaps among lines tell of."""
     return sum(sum(line["dropped"].values()) for line in found if line["type"] == "gap")
 
 
 WRITER = f"{__name__}:LineWriter"
+HURRIED = f"{__name__}:Hurried"
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
