@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from gateway_sessions.exchange import Client, Exchange, Request
 from gateway_sessions.telemetry import Dropped, Telemetry, Written
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds after which a test gives up on another thread."""
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from gateway_sessions.workers.covering import StandIn
 
-LIMIT = 10.0
+LIMIT = 30.0
 
 
 class Greeter(asyncio.Protocol):

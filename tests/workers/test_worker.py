@@ -34,7 +34,7 @@ from gateway_sessions.workers.worker import REFUSED, Worker
 
 CHAT = "/v1/chat/completions"
 QUESTION = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-LIMIT = 10.0
+LIMIT = 30.0
 ASKED = web.AppKey("asked", asyncio.Event)
 
 
