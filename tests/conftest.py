@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -29,6 +30,12 @@ systems off that of users."""
 def pytest_unconfigure() -> None:
     """Remove the home."""
     _HOME.cleanup()
+
+
+def pytest_collection_finish() -> None:
+    """Hide from the garbage collector what stays to the end: to go through it takes 0.3 s."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
