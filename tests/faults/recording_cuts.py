@@ -26,7 +26,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,10 +44,14 @@ from tests.contracts.test_event_writers import Exchanges
 from tests.faults.recording_kills import NUMBER, gateway, recorder, tear
 from tests.recording.recordings import AT, arrived, finished
 
-IMAGE_BYTES = 32 * 1024 * 1024
+IMAGE_BYTES = 40 * 1024 * 1024
 CUTS_OF_ONE_LIFE = 5
 """The first of them may come before there is anything but an empty file system."""
-LONGEST_SECONDS = 0.2
+EXCHANGES_OF_ONE_LIFE = 600
+"""After which no more cuts are taken from it: a disk has room for 1,500, and a full one is not
+what is looked for."""
+LEAST_FREE_BYTES = 1024 * 1024
+LONGEST_SECONDS = 0.1
 """From a start to the first cut, or from an acknowledgement to the next one."""
 PATIENCE = 60.0
 """Seconds after which what has not happened never will."""
@@ -184,10 +188,25 @@ def _cut(image: Path, copy: Path) -> None:
     """Copy an image as its device has it at one moment."""
     # Nobody is asked to write anything down.  The file system may be at it by itself: two equal
     # readings are what there was between them.
-    first = image.read_bytes()
-    while (second := image.read_bytes()) != first:
+    first = _content(image)
+    while (second := _content(image)) != first:
         first = second
-    copy.write_bytes(second)
+    with copy.open("wb") as file:
+        file.truncate(IMAGE_BYTES)
+        for place, block in second.items():
+            os.pwrite(file.fileno(), block, place)
+
+
+def _content(image: Path) -> dict[int, bytes]:
+    """Return what is in an image by place, without the holes, which are most of it."""
+    found = {}
+    end = 0
+    with image.open("rb") as file, suppress(OSError):  # which tells that the rest is a hole
+        while True:
+            start = os.lseek(file.fileno(), end, os.SEEK_DATA)
+            end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            found[start] = os.pread(file.fileno(), end - start, start)
+    return found
 
 
 def _look(disk: Path, scratch: Path) -> _Found:
@@ -236,6 +255,7 @@ def _check(folder: Path, acknowledged: Exchanges, tally: _Tally, *, torn: bool) 
     """Start from the image of a cut, and take down what is not as it should be."""
     with _mounted(folder / "cut.img", folder / "cut") as disk:
         found = _look(disk, folder / "scratch")
+        assert shutil.disk_usage(disk).free > LEAST_FREE_BYTES
         safe = set(acknowledged)
         tally.acknowledged += len(safe)
         tally.lost["jsonl"] += sorted(safe - found.jsonl)
@@ -253,23 +273,27 @@ def _check(folder: Path, acknowledged: Exchanges, tally: _Tally, *, torn: bool) 
         tally.apart += len(found.jsonl ^ found.sqlite)
 
 
-def _one_life(folder: Path, cuts: int, tally: _Tally, *, torn: bool) -> None:
-    """Let a gateway live on an empty disk, and cut its power a few times."""
+def _one_life(folder: Path, cuts: int, tally: _Tally, *, torn: bool) -> int:
+    """Let a gateway live on an empty disk, and cut its power a few times; return how many."""
     image = folder / "disk.img"
-    shutil.copy(folder / "empty.img", image)
+    _cut(folder / "empty.img", image)
+    done = 0
+    acknowledged: Exchanges = []
     with _mounted(image, folder / "disk") as disk:
         life = _Life(disk)
         try:
-            for number in range(cuts):
-                if number:
+            while done < cuts and len(acknowledged) < EXCHANGES_OF_ONE_LIFE:
+                if done:
                     life.go_on()
                 time.sleep(random.random() * LONGEST_SECONDS)  # the moment is the point
                 acknowledged = life.stop()
                 _cut(image, folder / "cut.img")
                 _check(folder, acknowledged, tally, torn=torn)
+                done += 1
         finally:
             life.end()
     image.unlink()
+    return done
 
 
 def run(folder: Path, cuts: int, seed: int) -> dict[str, Any]:
@@ -282,10 +306,12 @@ def run(folder: Path, cuts: int, seed: int) -> dict[str, Any]:
         file.truncate(IMAGE_BYTES)
     _run("mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", empty)
     tally = _Tally()
-    for life, done in enumerate(range(0, cuts, CUTS_OF_ONE_LIFE)):
+    done, torn = 0, True
+    while done < cuts:
         assert threading.active_count() == 1
-        _one_life(folder, min(CUTS_OF_ONE_LIFE, cuts - done), tally, torn=life % 2 == 0)
-    return {"cuts": cuts, **asdict(tally)}
+        done += _one_life(folder, min(CUTS_OF_ONE_LIFE, cuts - done), tally, torn=torn)
+        torn = not torn
+    return {"cuts": done, **asdict(tally)}
 
 
 if __name__ == "__main__":
