@@ -1,9 +1,9 @@
-"""One request to an upstream, over aiohttp's pool of connections.
+"""One request to an upstream, over a connection of `gateway_sessions.web.pool`.
 
 `aiohttp.ClientSession` is not used: it writes headers through a text mapping, which replaces a
 header that is repeated in other letters, drops bytes that are not UTF-8 and adds headers of
-its own, and it runs a task for every body.  Its parts below that, the connector with the pool
-and the response parser, are; so the bytes of a head are written here and nowhere else.
+its own, and it runs a task for every body.  Its parts below that, what opens connections and
+the response parser, are; so the bytes of a head are written here and nowhere else.
 
 aiohttp's errors are translated in this module: above it there is `UpstreamFailed` only.
 """
@@ -26,7 +26,6 @@ from aiohttp import (
     ClientError,
     ClientPayloadError,
     ClientRequest,
-    ClientTimeout,
     ServerTimeoutError,
     SocketTimeoutError,
     StreamReader,
@@ -34,22 +33,17 @@ from aiohttp import (
     UnixConnector,
 )
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
 from aiohttp.helpers import TimerNoop
 from aiohttp.http import HttpProcessingError, RawResponseMessage, StreamWriter
 from yarl import URL
 
 from gateway_sessions.web import seams
+from gateway_sessions.web.pool import Link, Pool
 
-CONNECT_SECONDS = 10.0
-"""Longest wait for a connection; a healthy next hop answers within a round trip."""
 POOL_LIMIT = 0
 """Connections open at a time: as many as there are requests.  A stream holds its connection
 for minutes, so any limit would make new requests wait in silence behind old streams; clients'
 own connections are the bound."""
-IDLE_SECONDS = 15.0
-"""How long a connection waits for its next request: below the idle limits of common servers,
-so that it is us who close it and not they, at the moment in which we use it."""
 READ_BUFFER = 64 * 1024
 """Bytes after which an upstream is no longer read while its client is slow."""
 HEAD_LIMIT = 64 * 1024
@@ -80,27 +74,33 @@ class UpstreamResponse:
 
     message: RawResponseMessage
     content: StreamReader
-    connection: Connection
-    protocol: ResponseHandler
+    pool: Pool
+    link: Link
     upload: asyncio.Task[None] | None = None
     """The request's body, if it is still on its way."""
+    over: bool = False
+    """Whether the connection is somebody else's by now, or closed."""
 
     def broken(self) -> bool:
         """Tell, after a body that ends with its connection, whether that ended by an error."""
-        return isinstance(self.protocol.exception(), OSError)
+        return isinstance(self.link.protocol.exception(), OSError)
 
     def done(self) -> None:
         """Give the connection back to the pool; the body must have been read to its end."""
         if self.upload is not None and not self.upload.done():
             self.close()
-        else:
-            self.connection.release()
+        elif not self.over:
+            self.over = True
+            self.pool.give_back(self.link)
 
     def close(self) -> None:
         """Close the connection, whatever is still on it.  Harmless after `done`."""
+        if self.over:
+            return
+        self.over = True
         if self.upload is not None:
             self.upload.cancel()
-        self.connection.close()
+        self.link.close()
 
 
 class Origin:
@@ -120,10 +120,15 @@ class Origin:
         self.authorization = _basic(parts.username, parts.password)
         bare = URL(f"{parts.scheme}://{self.label}", encoded=True)
         # The connector wants a request to know where to connect to; this one is never sent.
-        self._target = ClientRequest("GET", bare, loop=asyncio.get_running_loop())
-        self.host = self._target.headers["Host"].encode()
-        self._connector = connector
+        loop = asyncio.get_running_loop()
+        target = ClientRequest("GET", bare, loop=loop)
+        self.host = target.headers["Host"].encode()
+        self._pool = Pool(connector, target, loop)
         self._timeout_seconds = timeout_seconds
+
+    def close(self) -> None:
+        """Close the connections that wait for a request; the connector is the caller's."""
+        self._pool.close()
 
     async def send(
         self,
@@ -166,18 +171,13 @@ class Origin:
         chunked: bool,
         upgrade: bool,
     ) -> UpstreamResponse:
-        connection = await self._connector.connect(self._target, [], _CONNECT_TIMEOUT)
-        while connection.protocol is not None and connection.protocol.should_close:
-            # It said something that nobody had asked for, and would answer the next request.
-            connection.close()
-            connection = await self._connector.connect(self._target, [], _CONNECT_TIMEOUT)
-        upload = None
+        link = self._pool.idle() or await self._pool.opened()
+        protocol, upload = link.protocol, None
         try:
-            protocol, transport = _open_parts(connection)
             seams.expect_response(
                 protocol, _PARSING, has_body=method != "HEAD", read_timeout=self._timeout_seconds
             )
-            transport.writelines(pieces)
+            link.transport.writelines(pieces)
             if source is None:
                 protocol.start_timeout()
             else:
@@ -187,11 +187,11 @@ class Origin:
                 message, content = await protocol.read()
                 if message.code >= 200 or (upgrade and message.code == 101):
                     _check_coding(message)
-                    return UpstreamResponse(message, content, connection, protocol, upload)
+                    return UpstreamResponse(message, content, self._pool, link, upload)
         except BaseException:
             if upload is not None:
                 upload.cancel()
-            connection.close()
+            link.close()
             raise
 
     async def _upload(
@@ -230,15 +230,15 @@ class Origin:
 
 
 def make_connector() -> TCPConnector:
-    """Return the pool that all upstreams share.  Needs a running event loop."""
-    connector = TCPConnector(limit=POOL_LIMIT, keepalive_timeout=IDLE_SECONDS)
+    """Return what opens the connections to all upstreams.  Needs a running event loop."""
+    connector = TCPConnector(limit=POOL_LIMIT)
     seams.use_protocol(connector, partial(_Protocol, loop=asyncio.get_running_loop()))
     return connector
 
 
 def local_connector(path: Path) -> UnixConnector:
-    """Return a pool of connections to a local socket.  Needs a running event loop."""
-    connector = UnixConnector(str(path), limit=POOL_LIMIT, keepalive_timeout=IDLE_SECONDS)
+    """Return what opens connections to a local socket.  Needs a running event loop."""
+    connector = UnixConnector(str(path), limit=POOL_LIMIT)
     seams.use_protocol(connector, partial(_Protocol, loop=asyncio.get_running_loop()))
     return connector
 
@@ -267,7 +267,6 @@ _PARSING: Mapping[str, Any] = {
     "max_field_size": HEAD_LIMIT,
     "max_headers": HEADER_COUNT,
 }
-_CONNECT_TIMEOUT = ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_connect=CONNECT_SECONDS)
 
 
 def _is_final(error: Exception) -> bool:
@@ -280,13 +279,6 @@ def _check_coding(message: RawResponseMessage) -> None:
     for value in message.headers.getall("Transfer-Encoding", ()):
         if value.strip().lower() != "chunked":
             raise HttpProcessingError(message="unknown transfer coding")
-
-
-def _open_parts(connection: Connection) -> tuple[ResponseHandler, asyncio.Transport]:
-    protocol = connection.protocol
-    if protocol is None or protocol.transport is None:
-        raise ClientConnectionError("closed while it was pooled")
-    return protocol, protocol.transport
 
 
 def _framed(head: bytes, body: bytes, chunked: bool) -> list[bytes]:

@@ -44,6 +44,7 @@ class Passing(Proxy):
 
     async def close(self) -> None:
         """Close all connections."""
+        self._origin.close()
         await self._connector.close()
 
     async def _forward(

@@ -88,7 +88,7 @@ class UpstreamTable:
         self._echo: web.AppRunner | None = None
 
     async def open(self) -> None:
-        """Make the pool of connections, and start the embedded upstream if one is used."""
+        """Make what opens connections, and start the embedded upstream if one is used."""
         self._connector = make_connector()
         for upstream in self._upstreams:
             url = upstream.url
@@ -101,6 +101,8 @@ class UpstreamTable:
 
     async def close(self) -> None:
         """Close all connections."""
+        for _, route in self._rows:
+            route.origin.close()
         self._rows.clear()
         if self._connector is not None:
             await self._connector.close()

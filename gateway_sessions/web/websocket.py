@@ -33,12 +33,13 @@ async def tunnel(request: web.BaseRequest, upstream: UpstreamResponse) -> None:
     """Carry bytes both ways until either side is done; returns with all of them delivered."""
     loop = asyncio.get_running_loop()
     from_client = StreamReader(request.protocol, BUFFER, loop=loop)
-    from_upstream = StreamReader(upstream.protocol, BUFFER, loop=loop)
-    to_upstream = StreamWriter(upstream.protocol, loop)
+    protocol = upstream.link.protocol
+    from_upstream = StreamReader(protocol, BUFFER, loop=loop)
+    to_upstream = StreamWriter(protocol, loop)
     # Silence is a WebSocket's normal state.
-    upstream.protocol.read_timeout = None
+    protocol.read_timeout = None
     request.protocol.set_parser(_Inbox(from_client))  # type: ignore[arg-type]  # duck-typed
-    upstream.protocol.set_parser(_Inbox(from_upstream), from_upstream)
+    protocol.set_parser(_Inbox(from_upstream), from_upstream)
     pumps = (
         loop.create_task(_pump(from_client, to_upstream)),
         loop.create_task(_pump(from_upstream, StreamWriter(request.protocol, loop))),

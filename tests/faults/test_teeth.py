@@ -247,5 +247,5 @@ async def test_a_trap_that_is_set_again_is_noticed(
         async with asyncio.timeout(PATIENCE):
             await test()
     for response in LEFT_OPEN:
-        response.connection.close()
+        response.link.close()
     LEFT_OPEN.clear()

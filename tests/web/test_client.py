@@ -29,7 +29,9 @@ POST = b"POST /x HTTP/1.1\r\nHost: h\r\n"
 async def origin(script: Script) -> AsyncIterator[tuple[Origin, Upstream]]:
     async with upstream(script) as up:
         connector = make_connector()
-        yield Origin(up.url, connector, LIMIT), up
+        to = Origin(up.url, connector, LIMIT)
+        yield to, up
+        to.close()
         await connector.close()
 
 
@@ -49,13 +51,13 @@ async def test_what_comes_unasked_is_no_answer_to_the_next_request() -> None:
     async with origin(answers(response(b"asked for"))) as (to, up):
         first = await to.send("POST", POST + b"Content-Length: 0\r\n\r\n")
         await first.content.read()
-        plain = first.protocol.data_received
+        plain = first.link.protocol.data_received
 
         def noticed(data: bytes) -> None:
             plain(data)
             came.set()
 
-        first.protocol.data_received = noticed  # type: ignore[method-assign]
+        first.link.protocol.data_received = noticed  # type: ignore[method-assign]
         first.done()
         up.connections[0].writer.write(response(b"not asked for"))
         await asyncio.wait_for(came.wait(), LIMIT)

@@ -221,8 +221,8 @@ async def test_a_body_that_ends_with_its_connection_and_came_with_its_head(
         False,
         False,
     )
-    protocol = Mock(**{"exception.return_value": error})
-    upstream = UpstreamResponse(message, content, Mock(), protocol)
+    link = Mock(**{"protocol.exception.return_value": error})
+    upstream = UpstreamResponse(message, content, Mock(), link)
     tee = Mock(spec=Tee, output_size=0, error=None, transit=Mock())
     tee.tags.return_value = ()
     sent = await relay.relay(make_mocked_request("GET", "/"), upstream, tee)
