@@ -170,21 +170,18 @@ class Histories:
     def _forget_turn(self, scope: _Scope, history: History, place: int) -> None:
         turn = history.turns.pop(place)
         self._grow(scope, -turn.size())
-        mark = turn.mark
-        if all(other.mark != mark for other in history.turns):
-            left = tuple(n for n in self._by_reply.get(mark, ()) if n != history.session.id)
-            if left:
-                self._by_reply[mark] = left
-            else:
-                self._by_reply.pop(mark, None)
+        if turn.mark not in [other.mark for other in history.turns]:
+            self._unindex(turn.mark, history.session.id)
 
     def _drop(self, name: str) -> None:
         history = self._all.pop(name)
         scope = self._scopes[history.session.scope]
-        while history.turns:
-            self._forget_turn(scope, history, -1)
+        size = _SESSION_COST
+        for turn in history.turns:
+            size += turn.size()
+            self._unindex(turn.mark, name)
         del scope.histories[name]
-        self._grow(scope, -_SESSION_COST)
+        self._grow(scope, -size)
         if not scope.histories:
             del self._scopes[history.session.scope]
 
@@ -199,6 +196,17 @@ class Histories:
             self._by_reply[mark] = (name,)
         elif name not in names:
             self._by_reply[mark] = (*names, name)[-SAME_REPLY:]
+
+    def _unindex(self, mark: int, name: str) -> None:
+        """Let a session be found by a reply no longer."""
+        names = self._by_reply.get(mark, ())
+        if name not in names:
+            return  # Too many others have given it since.
+        left = tuple([other for other in names if other != name])
+        if left:
+            self._by_reply[mark] = left
+        else:
+            del self._by_reply[mark]
 
 
 class _Scope:

@@ -112,7 +112,7 @@ def _without_oldest(string: bytes, sought: bytes, pieces: list[bytes], most: int
     """
     # What many sessions share comes often, so the places are counted without a step for each:
     # nothing straddles where all pieces but the first begin with a number and end with an entry.
-    between = {len(piece) % _SIZE for piece in pieces[1:]}
+    between = {length % _SIZE for length in set(map(len, pieces[1:]))}
     if not len(pieces[0]) % _SIZE and between == {_SIZE - len(sought)}:
         return _without(string, len(pieces[0])) if len(pieces) == most + 1 else string
     places = _places(string, sought)
