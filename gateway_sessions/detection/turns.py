@@ -21,8 +21,8 @@ from gateway_sessions.detection.session import Session
 TURNS_KEPT = 4096
 """Sessions whose newest turn is remembered."""
 TURNS_COMPARED = 256
-"""Turns that one request is compared with, and turns that are found by the same opening; the
-newest."""
+"""Turns that one request is compared with, the newest; up to twice as many are found by the same
+opening."""
 LONGEST = 4096
 """Characters kept of a prompt or reply, from its start."""
 OPENING = 24
@@ -158,8 +158,9 @@ class RecentTurns:
                 self._marked[mark] = {turn: None}
             else:
                 turns[turn] = None
-                if len(turns) > TURNS_COMPARED:
-                    del turns[next(iter(turns))]
+                if len(turns) > 2 * TURNS_COMPARED:
+                    # One at a time, each would be looked for among those gone before it.
+                    self._marked[mark] = dict.fromkeys(list(turns)[-TURNS_COMPARED:])
         return mark
 
     def _unmark(self, turn: Turn, mark: int) -> None:
