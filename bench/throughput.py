@@ -40,7 +40,8 @@ _STALLED = (
 )
 
 VARIANTS: Mapping[str, str] = {
-    "detection only": f"interceptors: []\n{_OFF}",
+    "detection only": f"interceptors: [{{type: prometheus, enabled: false}}]\n{_OFF}",
+    "detection and metrics": f"interceptors: []\n{_OFF}",
     "trace and metrics": f"{_TRACED % ''}\n{_OFF}",
     "recording": f"interceptors: []\nsession_recording: {{{_ON}}}",
     "recording of metadata": f"interceptors: []\nsession_recording: {{content: metadata, {_ON}}}",
@@ -50,7 +51,8 @@ VARIANTS: Mapping[str, str] = {
     ),
     "everything": f"{_TRACED % ''}\nsession_recording: {{{_ON}}}",
 }
-"""What the gateway is run with: name and YAML of its configuration."""
+"""What the gateway is run with: name and YAML of its configuration.  Metrics run unless they are
+switched off, and look at every exchange."""
 
 
 @dataclass(slots=True)
