@@ -72,6 +72,10 @@ class Ask(msgspec.Struct, gc=False):
             self.expired = max(found, key=_used)
         return live
 
+    def is_sender(self, session: Session) -> bool:
+        """Whether a session's newest request had the instructions, client and model of this."""
+        return agreeing(session, self.plan) == SENDER
+
     def is_live(self, session: Session) -> bool:
         """Whether a session has not expired, for what is found without a key of the index."""
         limit = self.now - self.settings.session_ttl_seconds
@@ -198,6 +202,28 @@ class Ask(msgspec.Struct, gc=False):
             new=new,
             previous_session_id=previous,
         )
+
+
+SENDER = 3
+"""What may agree: instructions with tools, client, and model."""
+
+
+def agreeing(session: Session, plan: Plan) -> int:
+    """Return how many of these three a request has in common with a session's newest one."""
+    return (
+        (session.agent == plan.agent)
+        + (session.client == plan.client)
+        + (session.model == plan.model)
+    )
+
+
+def is_stranger(session: Session, plan: Plan) -> bool:
+    """Whether a request looks like one of another application.
+
+    Many applications write the time into their instructions, or fall back to another model, so
+    one difference says nothing.
+    """
+    return agreeing(session, plan) < SENDER - 1
 
 
 def _used(session: Session) -> float:

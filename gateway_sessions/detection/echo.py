@@ -46,8 +46,8 @@ LONGEST_QUERY = 64 * 1024
 """Characters of a request, and of these canonical bytes, that are looked at, from its start."""
 MOST_QUOTED = 32
 """Texts that are compared with a request, those with most fingerprints in common."""
-SHORTEST = 20
-"""Canonical bytes below which a text is no task and no summary."""
+SHORTEST = {SUMMARY: 20, CALL: 8}
+"""Canonical bytes below which a text is no summary, or no task."""
 SCOPE_SHARE = 4
 """One scope may fill one part in so many of all the space."""
 SAME_FINGERPRINT = 64
@@ -116,7 +116,7 @@ class EchoIndex:
 
     def note(self, text: Text) -> None:
         """Keep a text; of summaries, only the newest of each session."""
-        if len(text.folded) < SHORTEST:
+        if len(text.folded) < SHORTEST[text.kind]:
             return
         name = (text.session.id, text.call or text.kind)
         self._drop(self._numbers.get(name))

@@ -1,20 +1,18 @@
-"""The rules that go by quoted text: sub-agents, compaction, side calls."""
+"""The rules that go by quoted text: sub-agents and compaction."""
 
 from __future__ import annotations
 
 import re
-from functools import cached_property
 from itertools import islice
 
-from gateway_sessions.conversation import ASSISTANT, USER, Message, Text, ToolResult
+from gateway_sessions.conversation import USER, Text, ToolResult
 from gateway_sessions.detection import verdict as v
-from gateway_sessions.detection.ask import Ask
+from gateway_sessions.detection.ask import Ask, agreeing
 from gateway_sessions.detection.canonical import fold_text
 from gateway_sessions.detection.echo import CALL, LONGEST_QUERY, SUMMARY, Quote, marks_asked
 from gateway_sessions.detection.phrases import ends
 from gateway_sessions.detection.plan import Plan, last_key
-from gateway_sessions.detection.session import Session
-from gateway_sessions.detection.turns import Turn, line_mark
+from gateway_sessions.detection.side_calls import LINES, MOMENT_SECONDS, SHORT, side_call
 from gateway_sessions.detection.verdict import Verdict
 
 TASK_SHARE = 0.3
@@ -23,22 +21,9 @@ LONG_TASK = 200
 """Canonical characters from which a task needs no such share."""
 SUMMARY_SHARE = 0.15
 """How much of a compacted history's opening the summary must be, at least."""
-SHORT = 40
-"""Canonical characters below which a prompt, a reply or a task is what many sessions say."""
-MOMENT_SECONDS = 5.0
-"""How long after a turn a quotation of it needs no further sign."""
-QUOTED_SECONDS = 30.0
-"""How long after a turn its prompt or its reply alone, if long, is enough; later both must be."""
-LONGEST_ASIDE = 16 * 1024
-"""Characters of a request that are searched for quotations."""
-LINES = 256
-"""Lines of a request that are compared with whole short texts."""
-
 MARKED_SHARE = 0.2
 """How much of a reply must be marked as the summary, for the mark to be no mere mention."""
 
-_SPEAKER = re.compile(r"^\W*\w{1,16}\W*:\s*")
-"""Who said a line, where a chat is quoted."""
 _LINE = re.compile(r"[^\r\n]+")
 _LEAD = re.compile(r"^[^:]{0,60}:\s*")
 """What introduces a task or a summary on its own line."""
@@ -95,10 +80,11 @@ def tasks_given(ask: Ask) -> list[Quote]:
     plan = ask.plan
     if not ask.echo.holds(plan.scope.seed, CALL):
         return []
-    reply = plan.walk.reply
-    if reply is not None and any(
-        session.waits_at(reply.state) and session.agent == plan.agent for session in ask.at_reply()
-    ):
+    reply, known = plan.walk.reply, ask.at_reply()
+    goes_on = reply is not None and any(
+        session.waits_at(reply.state) and session.agent == plan.agent for session in known
+    )
+    if goes_on and len(known) == 1:
         return []  # An agent goes on with its own work.
     prompt = plan.walk.prompt()
     if not prompt or any(type(part) is ToolResult for part in prompt[-1].parts):
@@ -107,7 +93,9 @@ def tasks_given(ask: Ask) -> list[Quote]:
         quote
         for text in _told(plan)
         for quote in ask.echo.quoted(plan.scope.seed, *_start(text))
-        if _is_task(quote) and not _is_own(ask, quote)
+        if _is_task(ask, quote, text)
+        and not _is_own(ask, quote)
+        and (not goes_on or quote.text.session in known)  # a copy of the parent's history
     ]
     if not tasks:
         ask.note = "no pending tool call holds this text"
@@ -135,22 +123,23 @@ def summary_marks(plan: Plan) -> set[int]:
     return {mark for opening in _openings(plan) for mark in marks_asked(scope, *opening)}
 
 
-def turn_marks(plan: Plan) -> set[int]:
-    """Return the beginnings of lines by which `side_call` finds a turn."""
-    said = plan.walk.newest
-    if not _may_be_aside(plan, said):
-        return set()
-    return _Aside(said, plan.scope.seed).marks
+def _is_task(ask: Ask, quote: Quote, text: str) -> bool:
+    """Whether a text of a request is what a tool call has given away.
 
-
-def _is_task(quote: Quote) -> bool:
-    size = len(quote.text.folded)
-    return (
-        quote.text.kind == CALL
-        and quote.whole
-        and size >= SHORT  # A command, a name or a user's own few words are said elsewhere too.
-        and (quote.share >= TASK_SHARE or size >= LONG_TASK)
-    )
+    A command, a name or a few words are said elsewhere too.  So a short one must be all that is
+    said, in the parent's own history or at once and by its client.
+    """
+    task, size = quote.text, len(quote.text.folded)
+    if task.kind != CALL or not quote.whole:
+        return False
+    if size >= SHORT:
+        return quote.share >= TASK_SHARE or size >= LONG_TASK
+    parent, plan = task.session, ask.plan
+    if quote.share < 1 and task.folded not in _start(text)[1]:
+        return False
+    if plan.walk.reply is not None:
+        return parent in ask.at_reply()
+    return parent.client == plan.client and ask.now - task.at <= MOMENT_SECONDS
 
 
 def _is_own(ask: Ask, quote: Quote) -> bool:
@@ -169,10 +158,13 @@ def compaction(ask: Ask) -> Verdict | None:
     if not ask.echo.holds(ask.plan.scope.seed, SUMMARY):
         return None
     for opening in _openings(ask.plan):
-        for quote in ask.echo.quoted(ask.plan.scope.seed, *opening):
-            if _is_summary(ask, quote):
-                reason = "it opens with the summary that this session was asked for"
-                return Verdict(quote.text.session, v.COMPACTION, v.ECHO, 0.85, reason)
+        quotes = ask.echo.quoted(ask.plan.scope.seed, *opening)
+        fitting = [quote for quote in quotes if _is_summary(ask, quote)]
+        if fitting:
+            # Equal conversations have equal summaries: then who sends it tells them apart.
+            quote = max(fitting, key=lambda q: (q.share, agreeing(q.text.session, ask.plan)))
+            reason = "it opens with the summary that this session was asked for"
+            return Verdict(quote.text.session, v.COMPACTION, v.ECHO, 0.85, reason)
     ask.note = "it does not open with a summary that we gave"
     return None
 
@@ -183,7 +175,7 @@ def _is_summary(ask: Ask, quote: Quote) -> bool:
         text.kind == SUMMARY
         and quote.whole
         and quote.share >= SUMMARY_SHARE
-        and _is_live(ask, text.session)
+        and ask.is_live(text.session)
         # Who pastes it elsewhere asks another model under other instructions.
         and (text.session.model == ask.plan.model or text.session.agent == ask.plan.agent)
         # Nothing was said since: clients go on from a summary, or throw it away.
@@ -218,118 +210,6 @@ def _openings(plan: Plan) -> list[tuple[bytes, list[bytes]]]:
     return []
 
 
-def side_call(ask: Ask) -> Verdict | None:
-    """Recognise a single request, without tools, that is about another session's newest turn."""
-    plan = ask.plan
-    said = plan.walk.newest
-    if not _may_be_aside(plan, said):
-        return None
-    scope = plan.scope.seed
-    best = _quoted_turns(ask, _Aside(said, scope)) if ask.turns.fresh(scope, ask.now) else []
-    if not best:
-        ask.note = "it quotes no newest turn of another session"
-        return None
-    # Clients ask at once: of equal fits, the session with the newest turn is meant.
-    most, session = max(best, key=lambda found: (found[0], found[1].used))
-    toss_up = sum(size == most for size, _ in best) > 1
-    reason = "it is about the newest turn of this session"
-    confidence = 0.6 if toss_up else 0.8
-    return Verdict(session, v.SIDE_CALL, v.ECHO, confidence, reason, ambiguous=toss_up)
-
-
-def _may_be_aside(plan: Plan, said: list[Message]) -> bool:
-    return not plan.conversation.tools and ASSISTANT not in [message.role for message in said]
-
-
-def _quoted_turns(ask: Ask, aside: _Aside) -> list[tuple[int, Session]]:
-    """Return the sessions whose newest turn a request is about, and how much of it it quotes."""
-    found: list[tuple[int, Session]] = []
-    for turn in ask.turns.marked(ask.plan.scope.seed, aside.marks, ask.now):
-        quoted = aside.quoted(turn)
-        if quoted and _is_live(ask, turn.session) and _is_about(ask, turn, quoted, aside):
-            found.append((sum(map(len, quoted)), turn.session))
-    return found
-
-
-class _Aside:
-    """What a request says that may be about another session."""
-
-    def __init__(self, said: list[Message], scope: int) -> None:
-        parts = [part.text for message in said for part in message.parts if type(part) is Text]
-        self._parts = [text[:LONGEST_ASIDE] for text in parts[:LINES]]
-        self._text = "\n".join(parts)[:LONGEST_ASIDE]
-        self._lines = [line for line in self._text.splitlines()[:LINES] if line.strip()]
-        openings = {text.lstrip().partition("\n")[0] for text in (*self._lines, *self._parts)}
-        openings.update([_without_speaker(line) for line in openings if ":" in line])
-        self.marks = {line_mark(line, scope) for line in openings}
-
-    @cached_property
-    def texts(self) -> list[bytes]:
-        """The beginning of each of its texts in canonical form."""
-        return [fold_text(text) for text in self._parts]
-
-    @cached_property
-    def _whole(self) -> bytes:
-        return fold_text(self._text)
-
-    @cached_property
-    def _short(self) -> frozenset[bytes]:
-        """The texts and lines that a short text may be, with and without who says them."""
-        said = (fold_text(text) for line in self._lines for text in (line, _without_speaker(line)))
-        return frozenset((*self.texts, *said))
-
-    def quoted(self, turn: Turn) -> list[bytes]:
-        """Return what it quotes of a turn: the prompt, the reply, both or nothing."""
-        found = (
-            folded
-            for text, mark in turn.said()
-            if mark in self.marks and (folded := fold_text(text)) and self._holds(text, folded)
-        )
-        # A reply in the words of the prompt is no second sign.
-        return list(dict.fromkeys(found))
-
-    def opens_with(self, folded: bytes) -> bool:
-        """Whether nothing comes before a text."""
-        return self._whole.startswith(folded)
-
-    def _holds(self, text: str, folded: bytes) -> bool:
-        if len(folded) >= SHORT:
-            return folded in self._whole
-        lines = [fold_text(line) for line in text.splitlines()]
-        return folded in self._short or all(line in self._short for line in lines if line)
-
-
-def _without_speaker(line: str) -> str:
-    said_by = _SPEAKER.match(line) if ":" in line else None
-    return line[said_by.end() :] if said_by else line
-
-
-def _is_about(ask: Ask, turn: Turn, quoted: list[bytes], aside: _Aside) -> bool:
-    """Whether what a request quotes of a turn is enough to be about it."""
-    if len(quoted) > 1:
-        return True  # The prompt and the reply to it.
-    plan, session = ask.plan, turn.session
-    other_model = session.model != plan.model
-    if not other_model and session.agent == plan.agent:
-        return False
-    if aside.opens_with(quoted[0]):
-        # The bare prompt: another conversation may begin so, but hardly from the same client
-        # while this one is waiting for its answer, and then not with other instructions and
-        # without its tools, nor with instructions that ask about other sessions' turns.
-        return (bool(session.pending) and session.client == plan.client) and (
-            other_model
-            or session.tools
-            or session.exchanges > 0
-            or ask.asides.known(plan.scope.seed, plan.agent)
-        )
-    passed = ask.now - turn.at
-    return (
-        (len(quoted[0]) >= SHORT and passed <= QUOTED_SECONDS)
-        or (bool(session.pending) and quoted[0] in aside.texts)
-        or passed <= MOMENT_SECONDS
-    )
-
-
 def _start(text: str) -> tuple[bytes, list[bytes]]:
     """Return in canonical form the start of a text and its lines, which short texts may be.
 
@@ -338,11 +218,3 @@ def _start(text: str) -> tuple[bytes, list[bytes]]:
     start = text[:LONGEST_QUERY]
     lines = [line.group() for line in islice(_LINE.finditer(start), LINES)]
     return fold_text(start), [fold_text(x) for x in (*lines, *(_LEAD.sub("", x) for x in lines))]
-
-
-def _is_live(ask: Ask, session: Session) -> bool:
-    return bool(session.pending) or session.used >= ask.now - ask.settings.session_ttl_seconds
-
-
-def _text(message: Message) -> str:
-    return "".join(part.text for part in message.parts if type(part) is Text)

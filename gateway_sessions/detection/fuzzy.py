@@ -97,7 +97,7 @@ class _Said:
 
     def __init__(self, plan: Plan, newest: Run) -> None:
         runs = list(islice(runs_backwards(plan.walk.full()), MOST_RUNS + 2))
-        read = zip(runs, _spoken(plan), strict=False)
+        read = zip(runs, spoken(plan), strict=False)
         self.told: list[Told] = []
         self.weights: list[int] = []
         for run, messages in dropwhile(lambda pair: pair[0].state != newest.state, read):
@@ -106,7 +106,7 @@ class _Said:
             self.weights.append(run.weight)
 
 
-def _spoken(plan: Plan) -> Iterator[list[Message] | None]:
+def spoken(plan: Plan) -> Iterator[list[Message] | None]:
     """Yield the messages of each run of a request, newest run first, as far as they are read.
 
     None stands for a run with a message that is too long to be read.

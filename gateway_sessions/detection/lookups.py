@@ -18,14 +18,13 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway_sessions.detection.ask import Ask
+from gateway_sessions.detection.ask import Ask, is_stranger
 from gateway_sessions.detection.chains import runs_backwards
 from gateway_sessions.detection.echo import CALL, SUMMARY
 from gateway_sessions.detection.echo_rules import (
     subagent,
     summary_marks,
     task_marks,
-    turn_marks,
 )
 from gateway_sessions.detection.fuzzy import reply_marks
 from gateway_sessions.detection.memories import Memories
@@ -49,6 +48,7 @@ from gateway_sessions.detection.records import (
     turn_key,
 )
 from gateway_sessions.detection.rules_of_history import anchor, branch, prefix
+from gateway_sessions.detection.side_calls import turn_marks
 from gateway_sessions.detection.view import CANDIDATES, View
 
 
@@ -127,13 +127,14 @@ def further(ask: Ask) -> Lookups | None:
     reply = plan.walk.reply
     known = ask.live(reply.state) if reply is not None else []
     if len(known) > 1:
-        states, tasks = _calls(plan), not _waits(ask)
+        states, tasks = _parts(plan) if _may_be_anothers(ask) else _calls(plan), True
     elif plan.explicit is not None or _answered_by_id(ask):
         return None
     elif known and ask.at_reply():
-        if _waits(ask):
+        doubted = _may_be_anothers(ask)
+        if _waits(ask) and not doubted:
             return None
-        states, tasks = frozenset[int](), True
+        states, tasks = _parts(plan) if doubted else frozenset[int](), True
     elif plan.walk.newest_answer is None:
         if named_reply(plan.conversation.fields):
             return _opening(plan, with_texts=True)
@@ -185,6 +186,15 @@ def _waits(ask: Ask) -> bool:
         session.waits_at(reply.state) and session.agent == ask.plan.agent
         for session in ask.at_reply()
     )
+
+
+def _may_be_anothers(ask: Ask) -> bool:
+    """Whether `is_rather_anothers` looks for another session than those that know the history."""
+    known, newest = ask.at_reply(), ask.plan.walk.newest_answer
+    if not known or newest is None:
+        return False
+    session, _ = ask.choose(known)
+    return session.head != newest.state or is_stranger(session, ask.plan)
 
 
 def _answered_by_id(ask: Ask) -> bool:

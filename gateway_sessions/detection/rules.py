@@ -30,14 +30,20 @@ from typing import NamedTuple
 import msgspec
 
 from gateway_sessions.detection import verdict as v
-from gateway_sessions.detection.ask import Ask
+from gateway_sessions.detection.ask import Ask, is_stranger
 from gateway_sessions.detection.beginnings import new
-from gateway_sessions.detection.echo_rules import compaction, side_call, subagent, tasks_given
+from gateway_sessions.detection.echo_rules import compaction, subagent, tasks_given
 from gateway_sessions.detection.facts import CALLS, FIELDS, HISTORY, NAMED, SUMMARIES
 from gateway_sessions.detection.fuzzy import fuzzy
 from gateway_sessions.detection.plan import explicit_key, named_reply, response_key
-from gateway_sessions.detection.rules_of_history import anchor, branch, prefix
+from gateway_sessions.detection.rules_of_history import (
+    anchor,
+    branch,
+    is_rather_anothers,
+    prefix,
+)
 from gateway_sessions.detection.session import Session
+from gateway_sessions.detection.side_calls import side_call
 from gateway_sessions.detection.signals import Explicit
 from gateway_sessions.detection.verdict import Verdict
 
@@ -184,6 +190,14 @@ def _is_given_again(ask: Ask) -> bool:
     return any(not task.text.taken for task in tasks_given(ask))
 
 
+def _is_elsewhere(ask: Ask, session: Session) -> bool:
+    """Whether an opening was sent before by another application, which proves nothing."""
+    if ask.plan.repeat_key or not is_stranger(session, ask.plan):
+        return False
+    ask.note = "another application has opened with the very same request"
+    return True
+
+
 def repeat(ask: Ask) -> Verdict | None:
     """Recognise a retry (after a failure or in flight) and a regeneration (after an answer).
 
@@ -207,6 +221,8 @@ def repeat(ask: Ask) -> Verdict | None:
     session, toss_up = ask.choose(sessions)
     if toss_up and outcome == _IN_FLIGHT and reply is None:
         ask.note = "several sessions have opened with the very same request, and each waits"
+        return None
+    if is_rather_anothers(ask, session) or (reply is None and _is_elsewhere(ask, session)):
         return None
     again = v.REGENERATE if outcome == _ANSWERED and not ask.plan.retries else v.RETRY
     confidence = 0.6 if toss_up else 0.95

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gateway_sessions.detection import verdict as v
-from gateway_sessions.detection.ask import Ask
-from gateway_sessions.detection.chains import Run, runs_backwards
-from gateway_sessions.detection.plan import anchor_key, last_key, older_states, replies
+from gateway_sessions.detection.ask import Ask, is_stranger
+from gateway_sessions.detection.chains import runs_backwards
+from gateway_sessions.detection.echo_rules import compaction
+from gateway_sessions.detection.evidence import (
+    ENOUGH_TEXT,
+    UNGUESSABLE,
+    evidence_of,
+    knows_all,
+    only_one_waits,
+    waits_after,
+)
+from gateway_sessions.detection.plan import last_key, older_states
 from gateway_sessions.detection.session import Session
 from gateway_sessions.detection.verdict import Verdict
-
-ENOUGH_TEXT = 60
-"""Characters of canonical text that must agree before a reply can be told from a phrase that
-many conversations share ("Is there anything else I can help you with?" has 38)."""
-UNGUESSABLE = 1000
-"""What a tool-call id counts for, in characters of agreeing text."""
 
 GOES_ON = "the history ends with the newest reply of this session"
 """Why most requests are where they are."""
@@ -28,6 +29,8 @@ def prefix(ask: Ask) -> Verdict | None:
     if not candidates:
         return None
     session, toss_up = ask.choose(candidates)
+    if is_rather_anothers(ask, session):
+        return None
     toss_up = toss_up or ask.doubtful
     relation = ask.relation_to(session)
     if relation == v.CONTINUE:
@@ -40,12 +43,45 @@ def prefix(ask: Ask) -> Verdict | None:
     return Verdict(session, relation, v.PREFIX, confidence, reason, ambiguous=toss_up)
 
 
+def is_rather_anothers(ask: Ask, session: Session) -> bool:
+    """Whether a history that a session knows word for word is still more likely another's.
+
+    The same may have been said twice, and a client that sends only the end of its history, or
+    leaves out of it what it added to a message, may then send what another session has said from
+    its beginning.  So where a session would be gone back in, or looks like one of another
+    application, it is asked whether one of the sender's own waits after the very same turns; in
+    the first case, one whose client is known to send less than it has said.
+    """
+    newest = ask.plan.walk.newest_answer
+    if newest is None:
+        return False
+    stranger = is_stranger(session, ask.plan)
+    known = ask.at_reply()
+    if stranger and session not in known and any(map(ask.is_sender, known)):
+        ask.note = "a session of the sender's own knows this history as well"
+        return True
+    if not stranger and session.head == newest.state:
+        return False
+    key = last_key(ask.plan.scope, newest)
+    waiting = [
+        other
+        for other in ask.live(key)
+        if ask.is_sender(other) and waits_after(other, key) and (stranger or other.was_retold())
+    ]
+    if not waiting or any(other in known for other in waiting):
+        return False
+    if any(e.session in waiting and knows_all(ask, e, newest) for e in evidence_of(ask, newest)):
+        ask.note = "a session of the sender's own waits after the very same turns"
+        return True
+    return False
+
+
 def anchor(ask: Ask) -> Verdict | None:
     """Recognise our own replies where the history around them has changed."""
     newest = ask.plan.walk.newest_answer
     if newest is None:
         return None
-    found = _evidence(ask, newest)
+    found = evidence_of(ask, newest)
     if not found:
         ask.note = _EXPIRED if ask.expired else "no reply in the history is known to be ours"
         return None
@@ -55,108 +91,18 @@ def anchor(ask: Ask) -> Verdict | None:
     fitting = [evidence for evidence in found if evidence.rank() == best]
     session, toss_up = ask.choose([evidence.session for evidence in fitting])
     evidence = next(evidence for evidence in fitting if evidence.session is session)
-    if evidence.weight < ENOUGH_TEXT and (toss_up or not _only_one_waits(ask, newest, evidence)):
+    if evidence.weight < ENOUGH_TEXT and (
+        toss_up or not only_one_waits(ask, newest, evidence, found)
+    ):
         ask.note = "the replies that are known are too short to be told from others"
+        return None
+    if evidence.weight < UNGUESSABLE and compaction(ask) is not None:
+        ask.note = "it opens with a summary, which says more than a few replies"
         return None
     confidence = 0.5 if toss_up else 0.95 if evidence.weight >= UNGUESSABLE else 0.8
     reason = "replies of this session stand in a history that has otherwise changed"
     relation = ask.relation_to(session)
     return Verdict(session, relation, v.ANCHOR, confidence, reason, ambiguous=toss_up)
-
-
-class _Evidence:
-    """What speaks for one session, in characters of agreeing text."""
-
-    __slots__ = ("by_reply_alone", "newest", "session", "weight")
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.weight = 0
-        self.newest = False
-        """Whether the newest reply is one of this session's."""
-        self.by_reply_alone = False
-        """Whether the newest reply agrees, but not what it answered."""
-
-    def rank(self) -> tuple[bool, int]:
-        return self.newest, self.weight
-
-    def told(self) -> dict[str, Any]:
-        return {
-            "session_id": self.session.id,
-            "agreeing_characters": self.weight,
-            "knows_the_newest_reply": self.newest,
-        }
-
-
-class _Found:
-    """The sessions that know replies of a history."""
-
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
-        self.sessions: dict[str, _Evidence] = {}
-
-    def count(self, key: int, weight: int, *, alone: bool = False) -> list[_Evidence]:
-        """Let a key speak for whoever knows it; with ``alone``, if no call speaks against that."""
-        live = self._ask.live(key, expires=weight >= ENOUGH_TEXT)
-        known = [
-            self.sessions.setdefault(session.id, _Evidence(session))
-            for session in (self._ask.narrowed(live) if alone else live)
-        ]
-        for evidence in known:
-            evidence.weight += weight
-        return known
-
-    def only_expired(self) -> bool:
-        """Whether all that is known so far is an expired session's."""
-        return self._ask.expired is not None and not self.sessions
-
-
-def _evidence(ask: Ask, newest: Run) -> list[_Evidence]:
-    """Collect the sessions that know replies of the history, and how much of it.
-
-    None are returned where the newest reply that is known is an expired session's: what others
-    know of older ones, that session knows as well.
-    """
-    plan = ask.plan
-    found = _Found(ask)
-    for evidence in found.count(last_key(plan.scope, newest), newest.weight, alone=True):
-        evidence.newest = evidence.by_reply_alone = True
-    for reply in replies(plan.walk):
-        if found.only_expired():
-            return []
-        weight = reply.weight + (reply.before.weight if reply.before else 0)
-        if reply.call_ids:
-            weight = UNGUESSABLE
-        for evidence in found.count(anchor_key(plan.scope, reply.before, reply), weight):
-            if reply.state == newest.state:
-                evidence.newest, evidence.by_reply_alone = True, False
-    if found.only_expired():
-        return []
-    for state, weight in older_states(plan.walk):
-        if found.count(state, min(weight, UNGUESSABLE // 2)):
-            break
-    return list(found.sessions.values())
-
-
-def _only_one_waits(ask: Ask, newest: Run, evidence: _Evidence) -> bool:
-    """Whether a short newest reply is still enough, as just one session waits after it.
-
-    Where several do, what it answered may tell them apart; but that is short too, so the rest
-    must fit: who sends it, and that its client has cut the history before, as windows do.
-    """
-    if not evidence.newest:
-        return False
-    session, plan = evidence.session, ask.plan
-    key = last_key(plan.scope, newest)
-    waiting = [s for s in ask.live(key) if s.last_reply == key and not s.pending]
-    if waiting == [session]:
-        return not evidence.by_reply_alone or plan.messages_to_reply() == session.messages
-    pair = anchor_key(plan.scope, newest.before, newest)
-    return (
-        [s for s in waiting if s.anchor_place(pair) >= 0] == [session]
-        and (session.agent, session.client) == (plan.agent, plan.client)
-        and plan.messages < session.messages
-    )
 
 
 def branch(ask: Ask) -> Verdict | None:

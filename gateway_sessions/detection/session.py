@@ -160,6 +160,11 @@ class Session(msgspec.Struct, gc=False):
         """Know a history by another state: its client tells it differently from now on."""
         self.know(state, state, 0)
 
+    def was_retold(self) -> bool:
+        """Whether its client has told the history otherwise before, see `adopt`."""
+        entries = _ENTRY.iter_unpack(self.trail)
+        return any(request == head and not anchor for request, head, anchor in entries)
+
     def fail(self, request_state: int, now: float) -> None:
         """Note that a request got no complete reply, so that the same again is a retry."""
         self.done(request_state)

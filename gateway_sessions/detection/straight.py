@@ -13,7 +13,8 @@ response_id    no field names a reply
 reset          no text of the newest message begins with a reset phrase
 repeat         no session has sent this very request, and nothing has failed in the one found
 subagent       no tool call waits in this scope, or the instructions are the session's own
-prefix         (answers: one live session, waiting, and its own tool calls if there are any)
+prefix         (answers: one live session, waiting, its own tool calls if there are any, and no
+               look of another application)
 =============  ==============================================================================
 
 Where any of them does not hold, or explanations are wanted, the ladder is climbed.  A test climbs
@@ -23,6 +24,7 @@ it in either case and compares.
 from __future__ import annotations
 
 from gateway_sessions.detection import verdict as v
+from gateway_sessions.detection.ask import is_stranger
 from gateway_sessions.detection.echo import CALL, EchoIndex
 from gateway_sessions.detection.phrases import ResetPhrases
 from gateway_sessions.detection.plan import Plan, call_key
@@ -57,7 +59,10 @@ def straight(
         return None
     if reply.call_ids and session.anchor_place(call_key(scope, reply.call_ids[0])) < 0:
         return None
-    if session.agent != plan.agent and echo.holds(scope.seed, CALL):
+    elsewhere = session.client != plan.client or session.model != plan.model
+    if (elsewhere and is_stranger(session, plan)) or (
+        session.agent != plan.agent and echo.holds(scope.seed, CALL)
+    ):
         return None
     if (
         view.candidates(scope.seed, plan.request_state)

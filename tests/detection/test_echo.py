@@ -115,7 +115,7 @@ class TestQuoted:
         assert found(index(call(text)), query) == ["sess_1"]
 
     def test_a_short_text_without_fingerprints_is_found_as_one_of_the_lines(self) -> None:
-        text = b"b" * SHORTEST
+        text = b"b" * SHORTEST[CALL]
         echo = index(call(text))
         assert found(echo, text) == ["sess_1"]
         assert found(echo, AROUND + text) == []
@@ -132,7 +132,7 @@ class TestQuoted:
 
 class TestBounds:
     def test_texts_that_are_too_short(self) -> None:
-        text = b"e" * (SHORTEST - 1)
+        text = b"e" * (SHORTEST[CALL] - 1)
         echo = index(call(text))
         assert not echo.holds(SCOPE, CALL)
         assert echo.quoted(SCOPE, text) == []

@@ -44,7 +44,7 @@ def index(*sessions: Session) -> MemoryIndex:
 
 def waiting(of: Any, name: str = "sess_1", **fields: Any) -> Session:
     """Return a session that waits after the newest reply of a request's history."""
-    fields = {"agent": of.agent, **fields}
+    fields = {"agent": of.agent, "client": of.client, "model": of.model, **fields}
     session = Session(id=name, scope=of.scope.seed, started=NOW, used=NOW, **fields)
     session.answer(1, of.walk.reply.state, 5, last_key(of.scope, of.walk.reply), NOW)
     return session
@@ -124,6 +124,12 @@ class TestFurther:
         assert found.texts
         assert not found.states
         assert more is None
+
+    def test_replies_where_another_application_waits(self) -> None:
+        asked = plan(*TURN)
+        found, _ = steps(asked, waiting(asked, agent=1, model=1))
+        assert found is not None
+        assert last_key(asked.scope, asked.walk.reply) in found.states
 
     def test_no_tasks_where_a_tool_has_answered(self) -> None:
         asked = plan(user("hi"), tool_call("call_1", "f"), tool_result("call_1", QUESTION))

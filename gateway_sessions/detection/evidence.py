@@ -1,0 +1,201 @@
+"""What speaks for a session where the history is not known to its end, or another's as well.
+
+Replies that it gave, alone and with what they answered; tool-call ids; older parts of the history.
+A client that adds context to its newest message, and leaves it out of the history, has asked
+something else than its history says.  So what a reply answered counts as known too where the
+session's newest prompt begins or ends with it.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from gateway_sessions.conversation import Text
+from gateway_sessions.detection.ask import Ask
+from gateway_sessions.detection.canonical import fold_text
+from gateway_sessions.detection.chains import Run
+from gateway_sessions.detection.fuzzy import spoken
+from gateway_sessions.detection.plan import anchor_key, last_key, older_states, replies
+from gateway_sessions.detection.session import Session
+
+ENOUGH_TEXT = 60
+"""Characters of canonical text that must agree before a reply can be told from a phrase that
+many conversations share ("Is there anything else I can help you with?" has 38)."""
+UNGUESSABLE = 1000
+"""What a tool-call id counts for, in characters of agreeing text."""
+
+
+class Evidence:
+    """What speaks for one session, in characters of agreeing text."""
+
+    __slots__ = (
+        "added_to",
+        "by_reply_alone",
+        "is_sender",
+        "newest",
+        "replies",
+        "session",
+        "weight",
+    )
+
+    def __init__(self, session: Session, *, is_sender: bool) -> None:
+        """Know nothing yet of a session; ``is_sender`` as `Ask.is_sender` says."""
+        self.session = session
+        self.is_sender = is_sender
+        self.replies = 0
+        """What the replies count for, apart from what came before them."""
+        self.weight = 0
+        self.newest = False
+        """Whether the newest reply is one of this session's."""
+        self.by_reply_alone = False
+        """Whether the newest reply agrees, but not what it answered."""
+        self.added_to = False
+        """Whether it answered that with something added."""
+
+    def rank(self) -> tuple[bool, int, bool, int]:
+        """Return what speaks for a session, weightiest first.
+
+        Who knows the very beginning of what is sent knows more, but where a client sends the end
+        of its history that is not the beginning of what was said.
+        """
+        return self.newest, self.replies, self.is_sender, self.weight
+
+    def told(self) -> dict[str, Any]:
+        """Return this for explanations."""
+        return {
+            "session_id": self.session.id,
+            "agreeing_characters": self.weight,
+            "knows_the_newest_reply": self.newest,
+        }
+
+
+class _Found:
+    """The sessions that know replies of a history."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self.sessions: dict[str, Evidence] = {}
+
+    def count(self, key: int, weight: int, *, alone: bool = False) -> list[Evidence]:
+        """Let a key speak for whoever knows it; with ``alone``, if no call speaks against that."""
+        live = self._ask.live(key, expires=weight >= ENOUGH_TEXT)
+        known = [
+            self.sessions.setdefault(session.id, self._new(session))
+            for session in (self._ask.narrowed(live) if alone else live)
+        ]
+        for evidence in known:
+            evidence.weight += weight
+        return known
+
+    def _new(self, session: Session) -> Evidence:
+        return Evidence(session, is_sender=self._ask.is_sender(session))
+
+    def only_expired(self) -> bool:
+        """Whether all that is known so far is an expired session's."""
+        return self._ask.expired is not None and not self.sessions
+
+
+def evidence_of(ask: Ask, newest: Run) -> list[Evidence]:
+    """Collect the sessions that know replies of the history, and how much of it.
+
+    None are returned where the newest reply that is known is an expired session's: what others
+    know of older ones, that session knows as well.
+    """
+    plan = ask.plan
+    if ask.expired is not None and ask.expired.waits_at(newest.state):
+        return []  # All of the history is that session's.
+    found = _Found(ask)
+    key = last_key(plan.scope, newest)
+    for evidence in found.count(key, newest.weight, alone=True):
+        evidence.newest = evidence.by_reply_alone = True
+    for reply in replies(plan.walk):
+        if found.only_expired():
+            return []
+        weight = reply.weight + (reply.before.weight if reply.before else 0)
+        if reply.call_ids:
+            weight = UNGUESSABLE
+        for evidence in found.count(anchor_key(plan.scope, reply.before, reply), weight):
+            if reply.state == newest.state:
+                evidence.newest, evidence.by_reply_alone = True, False
+    if found.only_expired():
+        return []
+    _count_rewritten(ask, key, list(found.sessions.values()))
+    for evidence in found.sessions.values():
+        evidence.replies = evidence.weight
+    for state, weight in older_states(plan.walk):
+        if found.count(state, min(weight, UNGUESSABLE // 2)):
+            break
+    return list(found.sessions.values())
+
+
+def _count_rewritten(ask: Ask, key: int, found: list[Evidence]) -> None:
+    """Let the newest prompts of sessions speak for them that gave the newest reply to it."""
+    waiting = [e for e in found if e.by_reply_alone and waits_after(e.session, key)]
+    asked = _asked_before(ask) if waiting else ""
+    if not asked:
+        return
+    for evidence in waiting:
+        turn = ask.turns.of(evidence.session)
+        if turn is not None and _adds_to(turn.prompt.strip(), asked):
+            evidence.weight += len(fold_text(asked))
+            evidence.by_reply_alone, evidence.added_to = False, True
+
+
+def _asked_before(ask: Ask) -> str:
+    """Return what the newest reply of the history answers, if that is one text."""
+    tail = ask.plan.walk.tail
+    said = list(islice(spoken(ask.plan), 3)) if tail is not None and not tail.model_side else []
+    messages = said[2] if len(said) == 3 else None
+    parts = [part for message in messages or () for part in message.parts]
+    return parts[0].text.strip() if len(parts) == 1 and type(parts[0]) is Text else ""
+
+
+def _adds_to(prompt: str, asked: str) -> bool:
+    """Whether a prompt begins or ends with a text, and something else stands apart from it."""
+    more = len(prompt) - len(asked)
+    return more > 0 and (
+        (prompt.startswith(asked) and prompt[-more].isspace())
+        or (prompt.endswith(asked) and prompt[more - 1].isspace())
+    )
+
+
+def knows_all(ask: Ask, evidence: Evidence, newest: Run) -> bool:
+    """Whether a session gave all replies of a history to what it says they answer.
+
+    Where its client leaves something out of each, the newest turn and the number are enough.
+    """
+    if not evidence.newest or evidence.by_reply_alone:
+        return False
+    whole = newest.weight
+    for reply in replies(ask.plan.walk):
+        turn = reply.weight + (reply.before.weight if reply.before else 0)
+        whole += UNGUESSABLE if reply.call_ids else turn
+    return evidence.replies >= whole or evidence.session.messages == ask.plan.messages_to_reply()
+
+
+def waits_after(session: Session, key: int) -> bool:
+    """Whether a session waits after a reply with this `last_key`."""
+    return session.last_reply == key and not session.pending
+
+
+def only_one_waits(ask: Ask, newest: Run, evidence: Evidence, found: list[Evidence]) -> bool:
+    """Whether a short newest reply is still enough, as just one session waits after it.
+
+    Where several do, what it answered may tell them apart; but that is short too, so the rest
+    must fit: who sends it, and that its client has cut the history before, as windows do, or has
+    left something out of each message, and the history is as long as it should be.
+    """
+    if not evidence.newest:
+        return False
+    session, plan = evidence.session, ask.plan
+    key = last_key(plan.scope, newest)
+    waiting = [s for s in ask.live(key) if waits_after(s, key)]
+    if waiting == [session]:
+        return not evidence.by_reply_alone or plan.messages_to_reply() == session.messages
+    told_apart = [e for e in found if e.newest and not e.by_reply_alone and e.session in waiting]
+    if told_apart != [evidence] or (session.agent, session.client) != (plan.agent, plan.client):
+        return False
+    if evidence.added_to:
+        return plan.messages_to_reply() == session.messages
+    return plan.messages < session.messages

@@ -1,0 +1,146 @@
+"""Whose a history is that two sessions could have sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway_sessions.detection.settings import DetectionSettings
+from gateway_sessions.testing import ChatClient, Desk, assistant, user
+
+pytestmark = pytest.mark.usefixtures("both_ways")
+
+REFUSAL = "I'm sorry, but I can't give advice on that. Please ask a professional instead."
+LONG = "The quick brown fox jumps over the lazy dog and then reads a book about foxes."
+ASKED = "May I plant a walnut beside my neighbour's fence?"
+
+
+def shop(desk: Desk, **options: Any) -> ChatClient:
+    """Return a client of one application."""
+    headers = {"user-agent": "shop/1"}
+    return desk.client(system="You sell.", headers=headers, fields={"model": "a"}, **options)
+
+
+def bank(desk: Desk, **options: Any) -> ChatClient:
+    """Return a client of another, which has nothing in common with it."""
+    headers = {"user-agent": "bank/1"}
+    return desk.client(system="You lend.", headers=headers, fields={"model": "b"}, **options)
+
+
+class TestTheSendersOwn:
+    def test_the_end_of_a_history_is_all_that_another_application_was_asked(self) -> None:
+        desk = Desk()
+        long, short = bank(desk), shop(desk)
+        own = long.ask("Tell me about foxes.", LONG)
+        long.ask(ASKED, REFUSAL)
+        short.ask(ASKED, REFUSAL)
+        tag = long.send([*long.history[-2:], user("Why?")]).tag
+        assert (tag.session_id, tag.source) == (own.session_id, "anchor")
+
+    def test_who_changes_the_application_is_no_other(self) -> None:
+        desk = Desk()
+        moving, staying = shop(desk), bank(desk)
+        moved = moving.ask("Tell me about foxes.", LONG)
+        moving.ask(ASKED, REFUSAL)
+        staying.ask("And about owls?", LONG)
+        staying.ask("May I fell an old one?", REFUSAL)
+        tag = bank(desk).send([*moving.history, user("Why?")]).tag
+        assert (tag.session_id, tag.source) == (moved.session_id, "prefix")
+
+    def test_a_repetition_in_another_application_is_none(self) -> None:
+        desk = Desk()
+        one, other = shop(desk), bank(desk)
+        one.ask(ASKED, REFUSAL)
+        own = other.ask(ASKED, REFUSAL)
+        one.ask("Why?", "The law says so.")
+        tag = other.ask("Why?", "The law says so.")
+        assert (tag.session_id, tag.relation) == (own.session_id, "continue")
+
+    def test_a_failed_opening_of_another_application(self) -> None:
+        desk = Desk()
+        sent = shop(desk).send([user("hi")])
+        sent.fail()
+        assert bank(desk).send([user("hi")]).tag.relation == "first"
+        assert shop(desk).send([user("hi")]).tag.session_id == sent.tag.session_id
+
+    def test_a_repetition_by_another_model_is_one(self) -> None:
+        desk = Desk()
+        sent = shop(desk).send([user("hi")])
+        sent.fail()
+        again = shop(desk).send([user("hi")], model="fallback").tag
+        assert (again.session_id, again.relation) == (sent.tag.session_id, "retry")
+
+
+class TestContextThatIsLeftOut:
+    def dressed(self, desk: Desk, text: str, context: str) -> ChatClient:
+        """Return a client whose newest message carried what its history leaves out."""
+        talk = shop(desk)
+        talk.ask(f"Documents:\n{context}\n\nQuestion: {text}", "Yes.")
+        talk.history[0] = user(text)
+        return talk
+
+    def test_what_was_asked_tells_equal_short_replies_apart(self) -> None:
+        desk = Desk()
+        talks = [self.dressed(desk, f"Is {n} prime?", f"About {n}") for n in (3, 5, 7)]
+        tags = [talk.ask(f"Context: {n}\nWhy?") for n, talk in enumerate(talks)]
+        assert len({tag.session_id for tag in tags}) == 3
+        assert {tag.source for tag in tags} == {"anchor"}
+
+    def test_two_that_asked_the_same_are_not_told_apart(self) -> None:
+        desk = Desk()
+        talks = [self.dressed(desk, "Is 3 prime?", f"About {n}") for n in (3, 5)]
+        assert talks[0].ask("Why?").relation == "first"
+
+    @pytest.mark.parametrize("asked", ["me?", "s 3 prime?"])
+    def test_the_end_of_a_word_is_not_what_was_asked(self, asked: str) -> None:
+        desk = Desk()
+        talks = [self.dressed(desk, f"Is {n} prime?", "Numbers") for n in (3, 5)]
+        talks[0].history[0] = user(asked)
+        assert talks[0].ask("Why?").relation == "first"
+
+    def test_two_messages_are_not_one(self) -> None:
+        desk = Desk()
+        talks = [self.dressed(desk, f"Is {n} prime?", "Numbers") for n in (3, 5)]
+        talks[0].history[:1] = [user("Is"), user("3 prime?")]
+        assert talks[0].ask("Why?").relation == "first"
+
+
+class TestExpired:
+    def test_replies_that_others_gave_as_well_do_not_keep_it_alive(self) -> None:
+        desk = Desk(settings=DetectionSettings(session_ttl_seconds=100.0))
+        old, young = shop(desk), shop(desk)
+        first = old.ask("Tell me about foxes.", LONG)
+        old.ask(ASKED, REFUSAL)
+        desk.clock.advance(200)
+        young.ask("And owls?", "They hoot.")
+        other = young.ask(ASKED, REFUSAL)
+        tag = old.ask("Why?")
+        assert tag.session_id not in (first.session_id, other.session_id)
+        assert (tag.relation, tag.previous_session_id) == ("first", first.session_id)
+
+
+def test_a_summary_says_more_than_the_replies_kept_after_it() -> None:
+    desk = Desk()
+    one, other = shop(desk), shop(desk)
+    own = one.ask("Tell me about foxes.", LONG)
+    one.ask(ASKED, REFUSAL)
+    other.ask("And owls?", "They hoot.")
+    other.ask(ASKED, REFUSAL)
+    summary = "The user asks about foxes, and about planting a walnut beside a fence."
+    one.send([*one.history, user("Summarise our conversation so far.")]).answer(summary)
+    kept = [user(f"Summary so far: {summary}"), assistant("Understood."), *one.history[-2:]]
+    tag = one.send([*kept, user("Why?")]).tag
+    assert (tag.session_id, tag.relation) == (own.session_id, "compaction")
+
+
+def test_of_equal_summaries_the_senders_own() -> None:
+    desk = Desk()
+    summary = "The user asks about foxes, and about planting a walnut beside a fence."
+    talks = [bank(desk), shop(desk)]
+    tags = [talk.ask("Tell me about foxes.", LONG) for talk in talks]
+    for talk in talks:
+        talk.send([*talk.history, user("Summarise our conversation.")]).answer(summary)
+    for talk, tag in zip(talks, tags, strict=True):
+        found = talk.send([user(f"Summary so far: {summary}"), user("Why?")]).tag
+        assert (found.session_id, found.relation) == (tag.session_id, "compaction")
