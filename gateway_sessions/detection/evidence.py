@@ -30,7 +30,6 @@ class Evidence:
     """What speaks for one session, in characters of agreeing text."""
 
     __slots__ = (
-        "added_to",
         "by_reply_alone",
         "is_sender",
         "newest",
@@ -50,8 +49,6 @@ class Evidence:
         """Whether the newest reply is one of this session's."""
         self.by_reply_alone = False
         """Whether the newest reply agrees, but not what it answered."""
-        self.added_to = False
-        """Whether it answered that with something added."""
 
     def rank(self) -> tuple[bool, int, bool, int]:
         """Return what speaks for a session, weightiest first.
@@ -139,7 +136,7 @@ def _count_rewritten(ask: Ask, key: int, found: list[Evidence]) -> None:
         turn = ask.turns.of(evidence.session)
         if turn is not None and _adds_to(turn.prompt.strip(), asked):
             evidence.weight += len(fold_text(asked))
-            evidence.by_reply_alone, evidence.added_to = False, True
+            evidence.by_reply_alone = False
 
 
 def _asked_before(ask: Ask) -> str:
@@ -179,12 +176,11 @@ def waits_after(session: Session, key: int) -> bool:
     return session.last_reply == key and not session.pending
 
 
-def only_one_waits(ask: Ask, newest: Run, evidence: Evidence, found: list[Evidence]) -> bool:
+def only_one_waits(ask: Ask, newest: Run, evidence: Evidence) -> bool:
     """Whether a short newest reply is still enough, as just one session waits after it.
 
     Where several do, what it answered may tell them apart; but that is short too, so the rest
-    must fit: who sends it, and that its client has cut the history before, as windows do, or has
-    left something out of each message, and the history is as long as it should be.
+    must fit: who sends it, and that its client has cut the history before, as windows do.
     """
     if not evidence.newest:
         return False
@@ -193,9 +189,9 @@ def only_one_waits(ask: Ask, newest: Run, evidence: Evidence, found: list[Eviden
     waiting = [s for s in ask.live(key) if waits_after(s, key)]
     if waiting == [session]:
         return not evidence.by_reply_alone or plan.messages_to_reply() == session.messages
-    told_apart = [e for e in found if e.newest and not e.by_reply_alone and e.session in waiting]
-    if told_apart != [evidence] or (session.agent, session.client) != (plan.agent, plan.client):
-        return False
-    if evidence.added_to:
-        return plan.messages_to_reply() == session.messages
-    return plan.messages < session.messages
+    pair = anchor_key(plan.scope, newest.before, newest)
+    return (
+        [s for s in waiting if s.anchor_place(pair) >= 0] == [session]
+        and (session.agent, session.client) == (plan.agent, plan.client)
+        and plan.messages < session.messages
+    )

@@ -49,8 +49,8 @@ def is_rather_anothers(ask: Ask, session: Session) -> bool:
     The same may have been said twice, and a client that sends only the end of its history, or
     leaves out of it what it added to a message, may then send what another session has said from
     its beginning.  So where a session would be gone back in, or looks like one of another
-    application, it is asked whether one of the sender's own waits after the very same turns; in
-    the first case, one whose client is known to send less than it has said.
+    application, it is asked whether one of the sender's own waits after the very same turns; and
+    unless both hold, one whose client is known to send less than it has said.
     """
     newest = ask.plan.walk.newest_answer
     if newest is None:
@@ -62,11 +62,12 @@ def is_rather_anothers(ask: Ask, session: Session) -> bool:
         return True
     if not stranger and session.head == newest.state:
         return False
+    gone_back = stranger and not session.waits_at(newest.state)
     key = last_key(ask.plan.scope, newest)
     waiting = [
         other
         for other in ask.live(key)
-        if ask.is_sender(other) and waits_after(other, key) and (stranger or other.was_retold())
+        if ask.is_sender(other) and waits_after(other, key) and (gone_back or other.was_retold())
     ]
     if not waiting or any(other in known for other in waiting):
         return False
@@ -91,9 +92,7 @@ def anchor(ask: Ask) -> Verdict | None:
     fitting = [evidence for evidence in found if evidence.rank() == best]
     session, toss_up = ask.choose([evidence.session for evidence in fitting])
     evidence = next(evidence for evidence in fitting if evidence.session is session)
-    if evidence.weight < ENOUGH_TEXT and (
-        toss_up or not only_one_waits(ask, newest, evidence, found)
-    ):
+    if evidence.weight < ENOUGH_TEXT and (toss_up or not only_one_waits(ask, newest, evidence)):
         ask.note = "the replies that are known are too short to be told from others"
         return None
     if evidence.weight < UNGUESSABLE and compaction(ask) is not None:

@@ -35,8 +35,39 @@ class TestTheSendersOwn:
         own = long.ask("Tell me about foxes.", LONG)
         long.ask(ASKED, REFUSAL)
         short.ask(ASKED, REFUSAL)
+        short.ask("And an oak?", REFUSAL)
         tag = long.send([*long.history[-2:], user("Why?")]).tag
         assert (tag.session_id, tag.source) == (own.session_id, "anchor")
+
+    def test_where_the_other_waits_as_well_the_whole_history_counts(self) -> None:
+        desk = Desk()
+        long, short = bank(desk), shop(desk)
+        long.ask("Tell me about foxes.", LONG)
+        long.ask(ASKED, REFUSAL)
+        moved = short.ask(ASKED, REFUSAL)
+        assert bank(desk).send([*short.history, user("Why?")]).tag.session_id == moved.session_id
+
+    def test_unless_its_client_has_sent_less_before(self) -> None:
+        desk = Desk()
+        long, short = bank(desk), shop(desk)
+        own = long.ask("Tell me about foxes.", LONG)
+        long.ask("And where do they live in winter?", f"In dens. {LONG}")
+        long.history = long.history[-2:]
+        long.ask(ASKED, REFUSAL)
+        short.ask(ASKED, REFUSAL)
+        tag = long.send([*long.history[-2:], user("Why?")]).tag
+        assert (tag.session_id, tag.source) == (own.session_id, "anchor")
+
+    def test_an_older_turn_of_the_same_application(self) -> None:
+        desk = Desk()
+        long, short = bank(desk), bank(desk)
+        own = long.ask("Tell me about foxes.", LONG)
+        long.ask("And where do they live in winter?", f"In dens. {LONG}")
+        long.history = long.history[-2:]
+        long.ask(ASKED, REFUSAL)
+        short.ask(ASKED, REFUSAL)
+        short.ask("And an oak?", REFUSAL)
+        assert long.send([*long.history[-2:], user("Why?")]).tag.session_id == own.session_id
 
     def test_who_changes_the_application_is_no_other(self) -> None:
         desk = Desk()
@@ -82,10 +113,16 @@ class TestContextThatIsLeftOut:
 
     def test_what_was_asked_tells_equal_short_replies_apart(self) -> None:
         desk = Desk()
-        talks = [self.dressed(desk, f"Is {n} prime?", f"About {n}") for n in (3, 5, 7)]
+        asked = "I have {} of them, and wonder whether I may lay them out as a rectangle, or not."
+        talks = [self.dressed(desk, asked.format(n), f"About {n}") for n in (3, 5, 7)]
         tags = [talk.ask(f"Context: {n}\nWhy?") for n, talk in enumerate(talks)]
         assert len({tag.session_id for tag in tags}) == 3
         assert {tag.source for tag in tags} == {"anchor"}
+
+    def test_what_is_short_as_well_does_not(self) -> None:
+        desk = Desk()
+        talks = [self.dressed(desk, f"Is {n} prime?", f"About {n}") for n in (3, 5, 7)]
+        assert talks[0].ask("Why?").relation == "first"
 
     def test_two_that_asked_the_same_are_not_told_apart(self) -> None:
         desk = Desk()
