@@ -120,13 +120,14 @@ class Ask(msgspec.Struct, gc=False):
         """Return the likeliest of some sessions, and whether it was a toss-up.
 
         Who sends the same instructions from the same address to the same model is preferred,
-        then who is waiting for this very answer, then who has been waiting for longest.
+        then who is waiting for this very answer, then who has been waiting for longest.  If
+        nobody waits, somebody goes back, or asks several things at once: who was busy last.
         """
         if self.candidates is not None:
             self.candidates += map(self._told, candidates)
         if len(candidates) == 1:
             return candidates[0], False
-        ranked = sorted(candidates, key=lambda s: (self._fit(s), -s.used), reverse=True)
+        ranked = sorted(candidates, key=self._rank, reverse=True)
         return ranked[0], self._fit(ranked[0]) == self._fit(ranked[1])
 
     def _told(self, session: Session) -> dict[str, Any]:
@@ -140,6 +141,10 @@ class Ask(msgspec.Struct, gc=False):
             "waits_for_this": waits,
             "idle_seconds": round(self.now - session.used, 3),
         }
+
+    def _rank(self, session: Session) -> tuple[tuple[bool, bool, bool, bool, bool], float]:
+        fit = self._fit(session)
+        return fit, -session.used if fit[-1] else session.used
 
     def _fit(self, session: Session) -> tuple[bool, bool, bool, bool, bool]:
         plan = self.plan

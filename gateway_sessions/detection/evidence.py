@@ -35,6 +35,7 @@ class Evidence:
         "newest",
         "replies",
         "session",
+        "waits",
         "weight",
     )
 
@@ -49,14 +50,16 @@ class Evidence:
         """Whether the newest reply is one of this session's."""
         self.by_reply_alone = False
         """Whether the newest reply agrees, but not what it answered."""
+        self.waits = False
+        """Whether the session waits after the newest turn."""
 
-    def rank(self) -> tuple[bool, int, bool, int]:
+    def rank(self) -> tuple[bool, int, bool, bool, int]:
         """Return what speaks for a session, weightiest first.
 
         Who knows the very beginning of what is sent knows more, but where a client sends the end
         of its history that is not the beginning of what was said.
         """
-        return self.newest, self.replies, self.is_sender, self.weight
+        return self.newest, self.replies, self.is_sender, self.waits, self.weight
 
     def told(self) -> dict[str, Any]:
         """Return this for explanations."""
@@ -112,9 +115,14 @@ def evidence_of(ask: Ask, newest: Run) -> list[Evidence]:
         weight = reply.weight + (reply.before.weight if reply.before else 0)
         if reply.call_ids:
             weight = UNGUESSABLE
-        for evidence in found.count(anchor_key(plan.scope, reply.before, reply), weight):
+        anchor = anchor_key(plan.scope, reply.before, reply)
+        for evidence in found.count(anchor, weight):
             if reply.state == newest.state:
+                session = evidence.session
                 evidence.newest, evidence.by_reply_alone = True, False
+                evidence.waits = waits_after(session, key) and session.is_latest(
+                    session.anchor_place(anchor)
+                )
     if found.only_expired():
         return []
     _count_rewritten(ask, key, list(found.sessions.values()))
@@ -136,7 +144,7 @@ def _count_rewritten(ask: Ask, key: int, found: list[Evidence]) -> None:
         turn = ask.turns.of(evidence.session)
         if turn is not None and _adds_to(turn.prompt.strip(), asked):
             evidence.weight += len(fold_text(asked))
-            evidence.by_reply_alone = False
+            evidence.by_reply_alone, evidence.waits = False, True
 
 
 def _asked_before(ask: Ask) -> str:

@@ -38,7 +38,9 @@ def prefix(ask: Ask) -> Verdict | None:
     else:
         reason = "the history ends with an earlier reply of this session"
     if toss_up:
-        reason = f"{reason}; {len(candidates)} sessions know it, this one waits for longest"
+        waits = relation == v.CONTINUE and not session.pending
+        how = "waits for longest" if waits else "was busy last"
+        reason = f"{reason}; {len(candidates)} sessions know it, this one {how}"
     confidence = 0.5 if toss_up else 1.0 if len(candidates) == 1 else 0.9
     return Verdict(session, relation, v.PREFIX, confidence, reason, ambiguous=toss_up)
 

@@ -103,6 +103,23 @@ class TestTheSendersOwn:
         assert (again.session_id, again.relation) == (sent.tag.session_id, "retry")
 
 
+class TestGoingBack:
+    def test_who_was_busy_last_goes_back(self) -> None:
+        desk = Desk()
+        talks = [shop(desk), shop(desk)]
+        for talk in talks:
+            talk.ask("hi", "Hello, what can I do for you?")
+        tags = [talk.ask(f"Tell me {n} jokes.", "Of course.") for n, talk in enumerate(talks)]
+        for place in (1, 0):
+            talk = talks[place]
+            talk.ask("More.", "No.")
+            found = talk.send([*talk.history[:2], user(f"Sing song {place}.")])
+            assert (found.tag.session_id, found.tag.relation) == (tags[place].session_id, "fork")
+            assert found.tag.reason.endswith("this one was busy last")
+            assert found.tracked.verdict.ambiguous
+            found.answer("La la.")
+
+
 class TestContextThatIsLeftOut:
     def dressed(self, desk: Desk, text: str, context: str) -> ChatClient:
         """Return a client whose newest message carried what its history leaves out."""
