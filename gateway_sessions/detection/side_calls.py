@@ -31,6 +31,10 @@ would be, and more at its end, where a chat ends with its newest turn."""
 LINES = 512
 """Lines of a request that are compared with whole short texts, an eighth of them at its start."""
 
+TOLD_APART = 8
+"""Sessions with an equal newest turn whose turns before are compared, the newest: a millisecond's
+work."""
+
 _SPEAKER = re.compile(r"^\W*\w{1,16}\W*:\s*")
 """Who said a line, where a chat is quoted."""
 
@@ -50,7 +54,8 @@ def side_call(ask: Ask) -> Verdict | None:
     most = max(rank for rank, _ in best)
     equal = [session for rank, session in best if rank == most]
     if len(equal) > 1:
-        equal = _quoted_before(ask, aside, equal)
+        newest = sorted(equal, key=lambda each: each.used)[-TOLD_APART:]
+        equal = _quoted_before(ask, aside, newest)
     # Clients ask at once: of equal fits, the session with the newest turn is meant.
     session = max(equal, key=lambda each: each.used)
     toss_up = len(equal) > 1
