@@ -23,7 +23,7 @@ from gateway_sessions.config.schema import InterceptorEntry
 from gateway_sessions.errors import ConfigError
 from gateway_sessions.gateway import Gateway
 from gateway_sessions.hooks import Company
-from gateway_sessions.index.making import FILE, make_store
+from gateway_sessions.index.making import MAPPED, make_store
 from gateway_sessions.index.store import Store
 from gateway_sessions.prices import Prices
 from gateway_sessions.recording.child import Child, Spawned
@@ -86,7 +86,7 @@ class Share(NamedTuple):
 
 MEMORY = "memory"
 """The back end that is none."""
-SESSIONS_FILE = "sessions.db"
+SESSIONS_FILE = "sessions"
 """What workers share sessions in where nothing else is configured; it goes with them."""
 TRAFFIC_HOOKS = (
     "request_started",
@@ -155,7 +155,7 @@ def _kept(config: Config, share: Share | None) -> tuple[str, str | None]:
         return MEMORY, None
     if shared.enabled and shared.backend != MEMORY:
         return shared.backend, shared.connection
-    return (MEMORY, None) if share is None else (FILE, str(share.folder / SESSIONS_FILE))
+    return (MEMORY, None) if share is None else (MAPPED, str(share.folder / SESSIONS_FILE))
 
 
 def _store(config: Config, share: Share | None) -> Store | None:

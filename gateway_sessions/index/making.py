@@ -8,9 +8,12 @@ from typing import Protocol
 from gateway_sessions.errors import ConfigError
 from gateway_sessions.index.breaker import Breaker
 from gateway_sessions.index.file import FileStore
+from gateway_sessions.index.mapped import MappedStore
 from gateway_sessions.index.store import Store
 
 FILE, REDIS, POSTGRES = "file", "redis", "postgres"
+MAPPED = "mapped"
+"""Memory that the workers of one gateway share; nobody configures it."""
 FILE_NAME = "live.db"
 """The file in the state directory, where none is named."""
 
@@ -30,8 +33,8 @@ def make_store(
     """Return a store that costs requests next to nothing when it is away.
 
     Args:
-        backend: ``file``, ``redis`` or ``postgres``.
-        connection: a path for a file, else the URL of a server.
+        backend: ``file``, ``redis``, ``postgres`` or ``mapped``.
+        connection: a path for a file, always given for ``mapped``, else the URL of a server.
         state_directory: where the file is if no other is named.
         max_sessions: kept of each scope.
         ttl_seconds: idle time after which a session has expired.
@@ -40,7 +43,10 @@ def make_store(
         ConfigError: the URL can not be read, or a library is not installed.
     """
     store: _Named
-    if backend == FILE:
+    if backend == MAPPED and connection is not None:
+        path = Path(connection)
+        store = MappedStore(path, max_sessions=max_sessions, ttl_seconds=ttl_seconds)
+    elif backend == FILE:
         path = Path(connection).expanduser() if connection else state_directory / FILE_NAME
         store = FileStore(path, max_sessions=max_sessions, ttl_seconds=ttl_seconds)
     else:

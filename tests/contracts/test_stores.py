@@ -13,6 +13,7 @@ import pytest
 
 from gateway_sessions.detection.view import CANDIDATES
 from gateway_sessions.index.file import FileStore
+from gateway_sessions.index.mapped import MappedStore
 from gateway_sessions.index.postgres import PostgresStore
 from gateway_sessions.index.redis import RedisStore
 from gateway_sessions.index.store import Change, Store, StoredSession
@@ -34,6 +35,7 @@ Make = Callable[..., Store]
     params=[
         "memory",
         "file",
+        "mapped",
         pytest.param("redis", marks=redis_server.NEEDED),
         pytest.param("postgres", marks=postgres_server.NEEDED),
     ]
@@ -49,6 +51,10 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     elif kind == "file":
         yield lambda max_sessions=1000: FileStore(
             tmp_path / "live.db", max_sessions=max_sessions, ttl_seconds=TTL
+        )
+    elif kind == "mapped":
+        yield lambda max_sessions=1000: MappedStore(
+            tmp_path / "sessions.mem", max_sessions=max_sessions, ttl_seconds=TTL
         )
     elif kind == "redis":
         server: Server = request.getfixturevalue("redis")
