@@ -212,6 +212,11 @@ class Detector:
     def _name(self, scope: Scope, kind: str, value: str) -> str:
         return SESSION_PREFIX + keyed_id(self._secret, scope.name, kind, value)
 
+    def goes_on(self, plan: Plan, view: View, now: float) -> Session | None:
+        """Return the session that waits for a request, where no rule asks about any other."""
+        verdict = self._straight(plan, view, now)
+        return None if verdict is None else verdict.session
+
     def _straight(self, plan: Plan, view: View, now: float) -> Verdict | None:
         if self._explain:
             return None

@@ -104,7 +104,15 @@ class Histories:
 
     def put(self, session: Session, turns: Sequence[Turn]) -> None:
         """Let these be the newest turns of a session, oldest first."""
-        self.forget(session)
+        known = self._all.get(session.id)
+        place = _goes_on(known.turns, turns) if known is not None else -1
+        if known is None or place < 0:
+            self.forget(session)
+        else:  # It went on elsewhere: what is known need not be learned again.
+            scope = self._scopes[session.scope]
+            for _ in range(place):
+                self._forget_turn(scope, known, 0)
+            turns = turns[len(known.turns) :]
         if not turns:
             return
         scope, history = self._used(session)
@@ -217,6 +225,17 @@ class _Scope:
     def __init__(self) -> None:
         self.histories: OrderedDict[str, History] = OrderedDict()
         self.size = 0
+
+
+def _goes_on(known: Sequence[Turn], turns: Sequence[Turn]) -> int:
+    """Return how many turns that are known have given way, where turns go on after the others.
+
+    -1 where they do not.
+    """
+    if not turns:
+        return -1
+    places = range(len(known))
+    return next((i for i in places if known[i:] == turns[: len(known) - i]), -1)
 
 
 def turn_of(plan: Plan, run: Run, reply: Message, key: int) -> Turn:

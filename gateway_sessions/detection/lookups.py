@@ -97,6 +97,21 @@ class Lookups(msgspec.Struct, frozen=True, gc=False):
         return found
 
 
+def going_on(plan: Plan) -> tuple[int, int] | None:
+    """Return the two keys that place a request which simply goes on, the history's first.
+
+    None where others may count as well.  If one session is found by them that waits there, no
+    step asks anything more; see `gateway_sessions.detection.straight`.
+    """
+    tail = plan.walk.tail
+    if plan.explicit is not None or plan.repeat_key or plan.conversation.fields or tail is None:
+        return None
+    reply = tail.before
+    if reply is None or reply.before is None or tail.model_side or reply.call_ids:
+        return None
+    return reply.state, plan.request_state
+
+
 def first(plan: Plan) -> Lookups:
     """Return what a request asks in any case."""
     scope, walk, given = plan.scope, plan.walk, plan.explicit

@@ -197,18 +197,25 @@ def _export_texts(record: Record, texts: list[Text], marks: list[int]) -> None:
     marks.append(texts_key(record.session.scope))
 
 
-def restored(record: Record, session: Session, memories: Memories) -> None:
+def restored(record: Record, session: Session, memories: Memories, *, asked: bool = False) -> None:
     """Let the memories know of a session what a record holds, and nothing else.
 
-    ``session`` is the object that stands for it, with the values of the record's.
+    Args:
+        record: what is known of it.
+        session: the object that stands for it, with the values of the record's.
+        memories: what is remembered of all.
+        asked: whether a prompt will be noted now, which is the newest turn then.
     """
-    if record.said_at:
+    if asked:
+        pass
+    elif record.said_at:
         prompt, reply = record.prompt.decode(*_UTF8), record.reply.decode(*_UTF8)
         memories.turns.put(session, prompt, reply, record.said_at)
     else:
         memories.turns.forget(session)
-    memories.histories.put(session, [_turn(turn) for turn in record.turns])
-    memories.echo.put(session, [_text(session, text) for text in record.texts])
+    memories.histories.put(session, _turns(record.turns, memories.histories.of(session)))
+    if record.texts or memories.echo.of(session):
+        memories.echo.put(session, [_text(session, text) for text in record.texts])
     if record.begun_by:
         memories.recent.put(session, record.begun_by)
 
@@ -292,6 +299,19 @@ def _made(turn: Turn, known: Turns) -> Exchanged:
     prompt = None if asked.text is None else asked.text.encode(*_UTF8)
     reply = None if said.text is None else said.text.encode(*_UTF8)
     return Exchanged(asked.key, prompt, said.key, reply, turn.mark)
+
+
+def _turns(turns: Sequence[Exchanged], known: Sequence[Turn]) -> list[Turn]:
+    """Return recent turns; those that are known as they are, if these go on after them.
+
+    Oldest turns that are known and no longer told have given way to newer ones.
+    """
+    keys = [(turn.prompt.key, turn.reply.key) for turn in known]
+    for start in range(len(known)):
+        told = turns[: len(known) - start]
+        if [(turn.prompt_key, turn.reply_key) for turn in told] == keys[start:]:
+            return [*known[start:], *map(_turn, turns[len(told) :])]
+    return [_turn(turn) for turn in turns]
 
 
 def _turn(turn: Exchanged) -> Turn:

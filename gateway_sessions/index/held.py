@@ -186,8 +186,11 @@ class HeldSession:
         # It was used just now, so what is in flight there is.
         self.learn(decode(found.state), found.version, found.used)
 
-    def learn(self, theirs: Record, version: int, now: float) -> None:
-        """Join a version that is in the store with what is new here."""
+    def learn(self, theirs: Record, version: int, now: float, *, asked: bool = False) -> Record:
+        """Join a version that is in the store with what is new here; return both together.
+
+        ``asked`` as in `restored`.
+        """
         settle(theirs.session, now)
         record = merge(self.record(), theirs) if self.dirty or self.busy else theirs
         self.version = version
@@ -199,7 +202,8 @@ class HeldSession:
             # The very object is in the hands of requests that are under way.
             setattr(self.session, field, getattr(record.session, field))
         self.keys, self.begun_by = record.keys, record.begun_by
-        restored(record, self.session, self.memories)
+        restored(record, self.session, self.memories, asked=asked)
+        return record
 
 
 class HeldHabit:

@@ -25,7 +25,7 @@ from xxhash import xxh3_64_intdigest
 from gateway_sessions.detection.view import CANDIDATES
 from gateway_sessions.errors import StartError
 from gateway_sessions.index import mapped_keys
-from gateway_sessions.index.mapped_file import SLOT, MappedFile, block_bytes
+from gateway_sessions.index.mapped_file import ENTRY, SLOT, WORDS, MappedFile, kind_for
 from gateway_sessions.index.mapped_keys import NUMBER
 from gateway_sessions.index.mapped_order import SCOPE, MappedOrder
 from gateway_sessions.index.store import Change, StoredSession, StoreFailed
@@ -37,10 +37,12 @@ PAUSE_SECONDS = 0.0005
 
 _BLOCK = 1
 """The word of a session that leads to its block."""
-_VERSION, _USED, _NAME_SIZE, _STATE_SIZE, _TEXT = range(5)
-"""Words of a block: the version, when it was used, and the sizes of name and state, which follow."""
-_ENTRY_WORDS, _SLOT_WORDS = 4, 8
-_WORD = 8
+_VERSION, _USED, _NAME_SIZE, _STATE_SIZE, _KIND = range(5)
+"""Words of a block: the version, when it was used, the bytes of name and state, and its kind."""
+_TEXT_BYTES = 40
+"""Where in a block the name begins, and then the state."""
+_BEGIN_WORDS = 3 * WORDS[SLOT] + 2 * WORDS[ENTRY]
+"""Of a new session in a new scope, beside its block and keys."""
 _HEADS = (2**12, 2**22)
 """Chains of keys, at least and at most: 32 for each session of one scope that is full."""
 
@@ -96,7 +98,12 @@ class MappedStore:
                 f"{self._path}: workers can not share sessions there ({reason});"
                 " make room, or set server.workers to 1."
             ) from None
-        self._order = MappedOrder(self._file, self._used, self._remove, self._max_sessions)
+        self._order = MappedOrder(
+            self._file,
+            partial(_used, self._file),
+            partial(_remove, self._file),
+            self._max_sessions,
+        )
 
     async def fetch(
         self, scope: int, keys: Sequence[int], known: Mapping[str, int]
@@ -117,9 +124,9 @@ class MappedStore:
             for key in keys:
                 leads = mapped_keys.found(file, key ^ scope)
                 if leads:
-                    live = [place for place in leads if self._is_live(place, scope, since)]
+                    live = [each for each in leads if _is_live(file, each, scope, since)]
                     places.update(dict.fromkeys(live[:CANDIDATES]))
-            return [self._stored(place, known) for place in places]
+            return [_stored(file, place, known) for place in places]
         finally:
             file.unlock()
 
@@ -135,13 +142,14 @@ class MappedStore:
         try:
             newer = []
             for change in changes:
-                place = self._place(scope, change.id)
+                name = change.id.encode()
+                place = _place(file, scope, name)
                 if not place:
-                    self._begin(scope, change)
+                    self._begin(file, scope, name, change)
                 elif file.words[file.words[place + _BLOCK] + _VERSION] == change.version:
-                    self._replace(place, scope, change)
+                    _replace(file, place, scope, name, change)
                 else:
-                    newer.append(self._stored(place, {}))
+                    newer.append(_stored(file, place, {}))
             return newer
         finally:
             file.unlock()
@@ -152,98 +160,15 @@ class MappedStore:
         if file is not None:
             file.close()
 
-    def _place(self, scope: int, name: str) -> int:
-        """Return the place of a session; 0 where there is none."""
-        file = self._opened()
-        for place in mapped_keys.found(file, _name_key(scope, name)):
-            if file.words[place + SCOPE] == scope and self._name(place) == name:
-                return place
-        return 0
-
-    def _begin(self, scope: int, change: Change) -> None:
+    def _begin(self, file: MappedFile, scope: int, name: bytes, change: Change) -> None:
         """Store a session that is not there."""
-        file = self._opened()
-        block = self._written(change, 3 * _SLOT_WORDS + 2 * _ENTRY_WORDS)
+        block = _written(file, name, change, _BEGIN_WORDS)
         words, place = file.words, file.take(SLOT)
         words[place + _BLOCK], words[place + SCOPE] = block, scope
         words[place + NUMBER] = self._order.number()
         self._order.add(place, change.used, self._clock() - self._gone_after)
-        mapped_keys.add(file, _name_key(scope, change.id), place)
-        for key in change.added:
-            mapped_keys.add(file, key ^ scope, place)
-
-    def _replace(self, place: int, scope: int, change: Change) -> None:
-        """Store another version of a session.
-
-        Keys come before it and go after it, so that it is found whenever this process ends.
-        """
-        file = self._opened()
-        before = file.words[place + _BLOCK]
-        block = self._written(change, 0)
-        for key in change.added:
-            mapped_keys.add(file, key ^ scope, place)
-        file.words[place + _BLOCK] = block
-        file.give_words(before, self._size(before))
-        if change.outdated:
-            number = file.words[place + NUMBER]
-            for key in set(change.outdated).difference(change.added):
-                mapped_keys.discard(file, key ^ scope, number)
-
-    def _written(self, change: Change, more: int) -> int:
-        """Return a block with a change; there is room for its keys then, and for more words."""
-        file, name = self._opened(), change.id.encode()
-        size = len(name) + len(change.state)
-        count = _TEXT + -(-size // _WORD)
-        file.reserve(block_bytes(count) // _WORD + len(change.added) * _ENTRY_WORDS + more)
-        block, words = file.take_words(count), file.words
-        words[block + _VERSION] = change.version + 1
-        file.times[block + _USED] = change.used
-        words[block + _NAME_SIZE], words[block + _STATE_SIZE] = len(name), len(change.state)
-        start = (block + _TEXT) * _WORD
-        file.content[start : start + size] = name + change.state
-        return block
-
-    def _remove(self, place: int) -> None:
-        """Remove a session and its name; its keys lead nowhere then."""
-        file = self._opened()
-        block, number = file.words[place + _BLOCK], file.words[place + NUMBER]
-        key = _name_key(file.words[place + SCOPE], self._name(place))
-        file.words[place + NUMBER] = 0
-        mapped_keys.discard(file, key, number)
-        file.give_words(block, self._size(block))
-        mapped_keys.sweep(file)
-
-    def _stored(self, place: int, known: Mapping[str, int]) -> StoredSession:
-        """Return a session, with its state where that is not known."""
-        file, name, state = self._opened(), self._name(place), None
-        block = file.words[place + _BLOCK]
-        version = file.words[block + _VERSION]
-        if known.get(name) != version:
-            start = (block + _TEXT) * _WORD + file.words[block + _NAME_SIZE]
-            state = file.content[start : start + file.words[block + _STATE_SIZE]]
-        return StoredSession(name, version, file.times[block + _USED], state)
-
-    def _is_live(self, place: int, scope: int, since: float) -> bool:
-        words = self._opened().words
-        return words[place + SCOPE] == scope and self._used(place) >= since
-
-    def _name(self, place: int) -> str:
-        file = self._opened()
-        block = file.words[place + _BLOCK]
-        start = (block + _TEXT) * _WORD
-        return file.content[start : start + file.words[block + _NAME_SIZE]].decode()
-
-    def _used(self, place: int) -> float:
-        file = self._opened()
-        return file.times[file.words[place + _BLOCK] + _USED]
-
-    def _size(self, block: int) -> int:
-        words = self._opened().words
-        return _TEXT + -(-(words[block + _NAME_SIZE] + words[block + _STATE_SIZE]) // _WORD)
-
-    def _opened(self) -> MappedFile:
-        assert self._file is not None
-        return self._file
+        keys = [key ^ scope for key in change.added]
+        mapped_keys.add(file, (_name_key(scope, name), *keys), place)
 
     async def _call(self, work: Callable[[], T_ | None]) -> T_:
         """Wait for other processes on the event loop, for a while."""
@@ -257,5 +182,85 @@ class MappedStore:
         return answer
 
 
-def _name_key(scope: int, name: str) -> int:
-    return xxh3_64_intdigest(name.encode(), scope)
+def _place(file: MappedFile, scope: int, name: bytes) -> int:
+    """Return the place of a session; 0 where there is none."""
+    words = file.words
+    for place in mapped_keys.found(file, _name_key(scope, name)):
+        if words[place + SCOPE] == scope and _name(file, place) == name:
+            return place
+    return 0
+
+
+def _replace(file: MappedFile, place: int, scope: int, name: bytes, change: Change) -> None:
+    """Store another version of a session.
+
+    Keys come before it and go after it, so that it is found whenever this process ends.
+    """
+    block = _written(file, name, change, 0)
+    words = file.words
+    before = words[place + _BLOCK]
+    mapped_keys.add(file, [key ^ scope for key in change.added], place)
+    words[place + _BLOCK] = block
+    file.give(before, words[before + _KIND])
+    if change.outdated:
+        outdated = [key ^ scope for key in change.outdated if key not in change.added]
+        mapped_keys.discard(file, outdated, words[place + NUMBER])
+
+
+def _written(file: MappedFile, name: bytes, change: Change, more: int) -> int:
+    """Return a block with a change; there is room for its keys then, and for more words."""
+    text = name + change.state
+    kind = kind_for((_TEXT_BYTES + len(text) + 7) // 8)
+    file.reserve(WORDS[kind] + len(change.added) * WORDS[ENTRY] + more)
+    block, words = file.take(kind), file.words
+    words[block + _VERSION] = change.version + 1
+    file.times[block + _USED] = change.used
+    words[block + _NAME_SIZE], words[block + _STATE_SIZE] = len(name), len(change.state)
+    words[block + _KIND] = kind
+    start = block * 8 + _TEXT_BYTES
+    file.content[start : start + len(text)] = text
+    return block
+
+
+def _stored(file: MappedFile, place: int, known: Mapping[str, int]) -> StoredSession:
+    """Return a session, with its state where that is not known."""
+    words, name, state = file.words, _name(file, place).decode(), None
+    block = words[place + _BLOCK]
+    version = words[block + _VERSION]
+    if known.get(name) != version:
+        start = block * 8 + _TEXT_BYTES + words[block + _NAME_SIZE]
+        state = file.content[start : start + words[block + _STATE_SIZE]]
+    return StoredSession(name, version, file.times[block + _USED], state)
+
+
+def _is_live(file: MappedFile, place: int, scope: int, since: float) -> bool:
+    """Whether a place is that of a session of a scope that can still be found."""
+    words = file.words
+    block = words[place + _BLOCK]
+    return block > 0 and words[place + SCOPE] == scope and file.times[block + _USED] >= since
+
+
+def _name(file: MappedFile, place: int) -> bytes:
+    block = file.words[place + _BLOCK]
+    start = block * 8 + _TEXT_BYTES
+    return file.content[start : start + file.words[block + _NAME_SIZE]]
+
+
+def _used(file: MappedFile, place: int) -> float:
+    """Return when a session was used last."""
+    return file.times[file.words[place + _BLOCK] + _USED]
+
+
+def _remove(file: MappedFile, place: int) -> None:
+    """Remove a session and its name; its keys lead nowhere then."""
+    words = file.words
+    block, number = words[place + _BLOCK], words[place + NUMBER]
+    key = _name_key(words[place + SCOPE], _name(file, place))
+    words[place + NUMBER] = 0
+    mapped_keys.discard(file, (key,), number)
+    file.give(block, words[block + _KIND])
+    mapped_keys.sweep(file)
+
+
+def _name_key(scope: int, name: bytes) -> int:
+    return xxh3_64_intdigest(name, scope)

@@ -1,8 +1,8 @@
 """A file that several processes of one machine have mapped into their memory, and its blocks.
 
 The file is an array of 64-bit words.  At its beginning are the words named below, then room that
-is given away in blocks: of the kinds that have a fixed size, and of any size, rounded up.  A block
-that is given back goes to the others of its kind or size, which are a chain.
+is given away in blocks: of some kinds that differ in size.  A block that is
+given back goes to the others of its kind, which are a chain.
 
 A process may be killed at any moment, also in the midst of a change.  Its lock is then released by
 the system, and everything has to hold as it stands: so whatever leads to a block is written last
@@ -31,17 +31,16 @@ _READY, _SIZE, _TOP = 0, 1, 2
 NUMBERS, SCOPES, SCOPE_HAND, SWEEP_HAND = 3, 4, 5, 6
 """Places of words for the store, see `gateway_sessions.index.mapped`."""
 _FREE = 8
-"""Where the first free block of each kind and size stands."""
+"""Where the first free block of each kind stands."""
 
 _CHAIN = 1
 """The word of a free block that leads to the next one; its first word stays as it was left."""
 
 ENTRY, SLOT = 0, 1
-"""Kinds of blocks of a fixed size.  They are never used for anything else, so that what leads to
+"""Kinds of blocks for one use each.  They are never used for anything else, so that what leads to
 one that was given back finds another one, or its remains, but never text of a client."""
-_KIND_WORDS = (4, 8)
-_SIZES = tuple(part * 2**power for power in range(4, 20) for part in (2, 3))
-"""Words of the other blocks, from 256 bytes to 12 MB."""
+WORDS = (4, 8, *(part * 2**power for power in range(4, 20) for part in (2, 3)))
+"""Words of the blocks of each kind; those for any use have 256 bytes to 12 MB."""
 TABLES = 64
 """Where the heads of the chains of keys begin."""
 
@@ -104,24 +103,24 @@ class MappedFile:
         """
         least = self.words[_TOP] + words
         if least > self._mapped:
-            self._grow(max(least * _WORD, self._mapped * _WORD * 5 // 4))
+            self._grow(max(least, self._mapped * 5 // 4) * _WORD)
 
     def take(self, kind: int) -> int:
         """Return the place of a block of a kind, for which there is room."""
-        return self._block(_FREE + kind, _KIND_WORDS[kind])
+        words = self.words
+        block = words[_FREE + kind]
+        if block:
+            words[_FREE + kind] = words[block + _CHAIN]
+            return block
+        block = words[_TOP]
+        words[_TOP] = block + WORDS[kind]
+        return block
 
     def give(self, block: int, kind: int) -> None:
         """Take a block of a kind back."""
-        self._put(block, _FREE + kind)
-
-    def take_words(self, words: int) -> int:
-        """Return the place of a block of so many words or more, for which there is room."""
-        size = bisect_left(_SIZES, words)
-        return self._block(_FREE + len(_KIND_WORDS) + size, _SIZES[size])
-
-    def give_words(self, block: int, words: int) -> None:
-        """Take a block back that was given for so many words."""
-        self._put(block, _FREE + len(_KIND_WORDS) + bisect_left(_SIZES, words))
+        words = self.words
+        words[block + _CHAIN] = words[_FREE + kind]
+        words[_FREE + kind] = block
 
     def close(self) -> None:
         """Let go of it; idempotent."""
@@ -129,21 +128,6 @@ class MappedFile:
             self._unmap()
             os.close(self._descriptor)
             self._descriptor = -1
-
-    def _block(self, chain: int, size: int) -> int:
-        words = self.words
-        block = words[chain]
-        if block:
-            words[chain] = words[block + _CHAIN]
-            return block
-        block = words[_TOP]
-        words[_TOP] = block + size
-        return block
-
-    def _put(self, block: int, chain: int) -> None:
-        words = self.words
-        words[block + _CHAIN] = words[chain]
-        words[chain] = block
 
     def _make_ready(self) -> None:
         """Write the words at the beginning, unless another process has."""
@@ -164,7 +148,7 @@ class MappedFile:
         try:
             _allocate(self._descriptor, size)
         except OSError as error:
-            raise StoreFailed(f"sessions of all workers: {error.strerror}") from None
+            raise StoreFailed(f"the memory that workers share: {error.strerror}") from None
         self._map()
         self.words[_SIZE] = self._mapped
 
@@ -185,12 +169,12 @@ class MappedFile:
             del self.content
 
 
-def block_bytes(words: int) -> int:
-    """Return the bytes of the block that is given for so many words; raises `StoreFailed`."""
-    size = bisect_left(_SIZES, words)
-    if size == len(_SIZES):
-        raise StoreFailed("sessions of all workers: a session is too large")
-    return _SIZES[size] * _WORD
+def kind_for(words: int) -> int:
+    """Return the kind of block for any use that has so many words; raises `StoreFailed`."""
+    kind = bisect_left(WORDS, words, SLOT + 1)
+    if kind == len(WORDS):
+        raise StoreFailed("the memory that workers share: a session is too large")
+    return kind
 
 
 def _allocate(descriptor: int, size: int) -> None:

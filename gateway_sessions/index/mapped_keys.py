@@ -1,11 +1,12 @@
 """Which sessions a key leads to, in a mapped file: chains of entries, the newest first.
 
 An entry names a session by its place and its number.  Numbers are never given twice, so an entry
-whose session has gone leads nowhere; it is removed by whoever comes past, and in the end by
-`sweep`.
+whose session has gone leads nowhere, until `sweep` removes it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from gateway_sessions.detection.view import CANDIDATES
 from gateway_sessions.index.mapped_file import ENTRY, SWEEP_HAND, TABLES, MappedFile
@@ -13,10 +14,13 @@ from gateway_sessions.index.mapped_file import ENTRY, SWEEP_HAND, TABLES, Mapped
 _KEY, _PLACE, _NUMBER, _NEXT = range(4)
 """Words of an entry."""
 NUMBER = 0
-"""The word of a session, or of a scope, that has its number; 0 once it has gone."""
+"""The word of a session, or of a scope, that has its number, the first; 0 once it has gone."""
 
 KEPT = CANDIDATES + 8
 """Sessions kept of each key, those that registered it last: some of them may have gone."""
+TRIMMED = 16
+"""A chain is trimmed when an entry comes whose place is a multiple of this: four words each, so
+every fourth time."""
 SWEPT = 64
 """Chains looked at for each session that goes: all of them while some ten thousand go."""
 
@@ -27,44 +31,40 @@ def found(file: MappedFile, key: int) -> list[int]:
     at = words[TABLES + key % file.heads]
     places = []
     while at:
-        if words[at] == key and words[words[at + _PLACE] + NUMBER] == words[at + _NUMBER]:
+        if words[at] == key and words[words[at + _PLACE]] == words[at + _NUMBER]:
             places.append(words[at + _PLACE])
         at = words[at + _NEXT]
     return places
 
 
-def add(file: MappedFile, key: int, place: int) -> None:
-    """Let a key lead to a place, for which there is room; the oldest beyond `KEPT` goes."""
-    words = file.words
-    head = link = TABLES + key % file.heads
-    number, kept = words[place + NUMBER], 1
-    while at := words[link]:
-        if words[words[at + _PLACE] + NUMBER] != words[at + _NUMBER]:
-            _remove(file, link, at)
-            continue
-        if words[at] == key:
-            if words[at + _NUMBER] == number:
-                return
-            kept += 1
-            if kept > KEPT:
+def add(file: MappedFile, keys: Iterable[int], place: int) -> None:
+    """Let keys lead to a place, for which there is room.
+
+    They are not compared with what is there, which would be long where many sessions share a
+    key: now and then, the oldest beyond `KEPT` go.
+    """
+    words, heads = file.words, file.heads
+    number = words[place]
+    for key in keys:
+        head = TABLES + key % heads
+        at = file.take(ENTRY)
+        words[at], words[at + _PLACE], words[at + _NUMBER] = key, place, number
+        words[at + _NEXT] = words[head]
+        words[head] = at
+        if at % TRIMMED == 0:
+            _trim(file, head, key)
+
+
+def discard(file: MappedFile, keys: Iterable[int], number: int) -> None:
+    """Let keys no longer lead to whoever has a number."""
+    words, heads = file.words, file.heads
+    for key in keys:
+        link = TABLES + key % heads
+        while at := words[link]:
+            if words[at] == key and words[at + _NUMBER] == number:
                 _remove(file, link, at)
-                continue
-        link = at + _NEXT
-    at = file.take(ENTRY)
-    words[at], words[at + _PLACE], words[at + _NUMBER] = key, place, number
-    words[at + _NEXT] = words[head]
-    words[head] = at
-
-
-def discard(file: MappedFile, key: int, number: int) -> None:
-    """Let a key no longer lead to whoever has a number."""
-    words = file.words
-    link = TABLES + key % file.heads
-    while at := words[link]:
-        if words[at] == key and words[at + _NUMBER] == number:
-            _remove(file, link, at)
-            return
-        link = at + _NEXT
+            else:
+                link = at + _NEXT
 
 
 def sweep(file: MappedFile) -> None:
@@ -74,11 +74,25 @@ def sweep(file: MappedFile) -> None:
     last = min(first + SWEPT, file.heads)
     for link in range(TABLES + first, TABLES + last):
         while at := words[link]:
-            if words[words[at + _PLACE] + NUMBER] != words[at + _NUMBER]:
+            if words[words[at + _PLACE]] != words[at + _NUMBER]:
                 _remove(file, link, at)
             else:
                 link = at + _NEXT  # noqa: PLW2901 - it goes along the chain
     words[SWEEP_HAND] = last % file.heads
+
+
+def _trim(file: MappedFile, link: int, key: int) -> None:
+    """Of a key, leave those that registered it last, each once."""
+    words = file.words
+    seen: set[int] = set()
+    while at := words[link]:
+        if words[at] == key:
+            number = words[at + _NUMBER]
+            if number in seen or len(seen) == KEPT or words[words[at + _PLACE]] != number:
+                _remove(file, link, at)
+                continue
+            seen.add(number)
+        link = at + _NEXT
 
 
 def _remove(file: MappedFile, link: int, at: int) -> None:

@@ -88,7 +88,7 @@ class MappedOrder:
         words[place + _HELD] = words[place + _FIRST] = words[place + _LAST] = 0
         words[place + NEXT] = words[SCOPES]
         words[SCOPES] = place
-        mapped_keys.add(self._file, key, place)
+        mapped_keys.add(self._file, (key,), place)
         return place
 
     def _append(self, scope: int, session: int, used: float) -> None:
@@ -165,7 +165,8 @@ class MappedOrder:
         if words[scope + _FIRST]:
             words[SCOPE_HAND] = scope + NEXT
             return
-        mapped_keys.discard(self._file, _scope_key(words[scope + SCOPE]), words[scope + NUMBER])
+        key = _scope_key(words[scope + SCOPE])
+        mapped_keys.discard(self._file, (key,), words[scope + NUMBER])
         words[link] = words[scope + NEXT]
         words[scope + NUMBER] = 0
         self._file.give(scope, SLOT)

@@ -19,13 +19,15 @@ from typing import Protocol
 
 from gateway_sessions.detection.clients import CLIENTS_KEPT
 from gateway_sessions.detection.detector import Detector
-from gateway_sessions.detection.lookups import Lookups, first, further, last
+from gateway_sessions.detection.lookups import Lookups, first, further, going_on, last
 from gateway_sessions.detection.plan import Plan
 from gateway_sessions.detection.records import (
+    Record,
     UnreadableRecord,
     decode,
     forgotten,
     name_key,
+    restored,
     unpacked,
 )
 from gateway_sessions.detection.session import Session
@@ -35,7 +37,7 @@ from gateway_sessions.index.breaker import Breaker
 from gateway_sessions.index.committer import Committer
 from gateway_sessions.index.held import HABIT, Held, HeldHabit, HeldSession
 from gateway_sessions.index.memory import MemoryIndex
-from gateway_sessions.index.store import Store, StoredSession, StoreFailed, prompt
+from gateway_sessions.index.store import PromptStore, Store, StoredSession, StoreFailed, prompt
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +97,7 @@ class SharedIndex:
         self._fell_back = fell_back
         self._now = 0.0
         """When somebody told the time last."""
+        self._ttl = ttl_seconds
         self._local = MemoryIndex(max_sessions, ttl_seconds, self._ended_here, self._left)
         self._held: dict[str, HeldSession] = {}
         self._leaving: dict[str, HeldSession] = {}
@@ -182,6 +185,8 @@ class SharedIndex:
         try:
             if not self._open:
                 await self._opened()
+            if self._prompt is not None and self._bring_waiting(self._prompt, plan, now):
+                return
             await self._bring(plan.scope.seed, first(plan), now)
             for step in (further, last):
                 lookups = step(self._detector.ask(plan, self._local, now))
@@ -208,7 +213,11 @@ class SharedIndex:
     def settled(self, tracked: Placed) -> Awaitable[None] | None:
         """Return what to wait for until others can see a session; it ends by itself."""
         held = self._held.get(tracked.session.id)
-        if held is None or not (held.dirty or held.busy) or self._committer.is_waiting:
+        if held is None or self._committer.is_waiting:
+            return None
+        if held.dirty:
+            self._committer.store_now()  # Where that is enough, nobody has to wait.
+        if not (held.dirty or held.busy):
             return None
         return self._committer.wait(held)
 
@@ -218,6 +227,32 @@ class SharedIndex:
         if not self._open:
             await self._store.open()
             self._open = True
+
+    def _bring_waiting(self, store: PromptStore, plan: Plan, now: float) -> bool:
+        """Bring in the session that a request simply goes on in; return whether that is all.
+
+        It is for nearly all requests: one session waits, here and in the store, for a turn like
+        this, so that no rule has anything else to ask.  Anything else is left to `_bring`.
+        """
+        keys = going_on(plan)
+        if keys is None:
+            return False
+        scope, local = plan.scope.seed, self._local
+        here = [each.id for key in keys for each in local.candidates(scope, key)]
+        known = {name: held.version for name in here if (held := self._held.get(name))}
+        found = store.fetch_now(scope, keys, known)
+        if found is None or len(found) != 1 or any(name != found[0].id for name in here):
+            return False
+        self._worked()
+        # Its newest turn gives way to the prompt at once, so it need not be learned.
+        asked = bool(plan.walk.prompt_texts())
+        record = self._learn(scope, found[0], now, asked=asked)
+        session = self._detector.goes_on(plan, local, now)
+        if session is not None and session.agent == plan.agent:
+            return True
+        if record is not None and asked:
+            restored(record, self._held[found[0].id].session, self._memories)
+        return False
 
     async def _bring(self, scope: int, lookups: Lookups, now: float) -> None:
         """Ask the store, learn what is newer, and forget what no longer holds."""
@@ -242,27 +277,37 @@ class SharedIndex:
         if len(here) > len(found) or here.difference(each.id for each in found):
             self._forget(here.difference(each.id for each in found), known, len(found))
 
-    def _learn(self, scope: int, found: StoredSession, now: float) -> None:
+    def _learn(
+        self, scope: int, found: StoredSession, now: float, *, asked: bool = False
+    ) -> Record | None:
+        """Learn a session if that is news here, and return what is known of it then.
+
+        ``asked`` as in `restored`.
+        """
         held = self._held.get(found.id)
         if found.state is None or (held is not None and held.version >= found.version):
-            return
+            return None
         try:
             record = decode(found.state)
         except UnreadableRecord:
-            return
+            return None
         session = record.session
         if (session.scope, session.id) != (scope, found.id):
-            return
+            return None
         if held is None:
             held = self._hold(session)
         before = held.keys
-        held.learn(record, found.version, now)
+        record = held.learn(record, found.version, now, asked=asked)
         if held.dirty:
             self._committer.changed(held)
-        had = set(unpacked(before))
-        keys = [key for key in unpacked(held.keys) if key not in had]
+        if held.keys.startswith(before):
+            keys = unpacked(held.keys[len(before) :])  # The usual case: some have come.
+        else:
+            had = set(unpacked(before))
+            keys = [key for key in unpacked(held.keys) if key not in had]
         # The time of a use, not of a look, so that nothing expires by it.
         self._local.commit(held.session, keys, 0.0)
+        return record
 
     def _hold(self, session: Session) -> HeldSession:
         held = self._held[session.id] = HeldSession(session, self._memories)
