@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import uvloop
 
-from bench import load, plots, report, servers, streams
+from bench import load, plots, quotas, report, servers, streams
 from bench.bodies import conversation, encode, talk
 from bench.core import Core
 from bench.detection import measured, populate
@@ -119,16 +119,24 @@ def open_streams(*, quick: bool) -> Growth:
 
 
 def workers(*, quick: bool) -> Growth:
-    """Return the rate by the number of worker processes."""
+    """Return the rate by the number of worker processes, each with the same part of a core.
+
+    Where processes can not be limited, it is what their CPU time comes to.
+    """
     points: list[tuple[float, float]] = []
+    told = f"gateway, {quotas.PART:.0%} of a core a process"
     with servers.upstream(stream=False) as upstream:
-        for count in (1, 2):
+        for count in (1, 2) if quick else (1, 2, 4):
             settings = f"{VARIANTS['detection only']}\nserver: {{workers: {count}}}"
             with servers.gateway(upstream, settings) as server:
-                points.append((count, _rate(server, SECONDS[quick])))
-    return Growth(
-        "Rate by workers", "workers", "requests/s", {"gateway": points}, logarithmic=False
-    )
+                talker = Talker(server.url, talk(2, stream=False))
+                talker.warm_up(CONNECTIONS)
+                with quotas.limited(server.pids()) as is_limited:
+                    rate, cpu = _rate(server, talker, 4 * SECONDS[quick])
+                if not is_limited:
+                    rate, told = count * quotas.PART / cpu, "gateway, from CPU time"
+                points.append((count, rate))
+    return Growth("Rate by workers", "workers", "requests/s", {told: points}, logarithmic=False)
 
 
 def replicas(*, quick: bool) -> Growth:
@@ -155,10 +163,12 @@ def replicas(*, quick: bool) -> Growth:
     return Growth("A request by replicas", "replicas", "CPU µs", curves, logarithmic=False)
 
 
-def _rate(server: Server, seconds: float) -> float:
-    talker = Talker(server.url, talk(2, stream=False))
-    talker.warm_up(CONNECTIONS)
-    return talker.run(max(1, seconds), CONNECTIONS).per_second
+def _rate(server: Server, talker: Talker, seconds: float) -> tuple[float, float]:
+    """Return requests per second, and the CPU seconds of one in all processes."""
+    before = server.cpu_seconds() + server.children_cpu_seconds()
+    load = talker.run(max(1, seconds), CONNECTIONS)
+    after = server.cpu_seconds() + server.children_cpu_seconds()
+    return load.per_second, (after - before) / (load.per_second * max(1, seconds))
 
 
 def _shared_cpu_us(targets: Sequence[Server], redis: Server, seconds: float) -> tuple[float, float]:

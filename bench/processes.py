@@ -31,6 +31,10 @@ class Server:
         table = _table()
         return sum(table[pid][1] for pid in _descendants(self.pid, table))
 
+    def pids(self) -> list[int]:
+        """Return the process itself and all its living descendants."""
+        return [self.pid, *sorted(_descendants(self.pid, _table()))]
+
     def resident(self) -> int:
         """Return the memory of the process itself, in bytes."""
         pages = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]

@@ -68,8 +68,8 @@ class Share(NamedTuple):
     company: Company
     recorder: Callable[[], Child]
     """Starts the recorder of all processes, or connects to it."""
-    folder: Path
-    """Where all of them find each other, for as long as they run."""
+    sessions: Path
+    """What workers share sessions in where nothing else is configured; it goes with them."""
 
     def wants(self, interceptor: object) -> bool:
         """Tell whether an interceptor is for this process.
@@ -86,8 +86,6 @@ class Share(NamedTuple):
 
 MEMORY = "memory"
 """The back end that is none."""
-SESSIONS_FILE = "sessions"
-"""What workers share sessions in where nothing else is configured; it goes with them."""
 TRAFFIC_HOOKS = (
     "request_started",
     "upstream_headers",
@@ -155,7 +153,7 @@ def _kept(config: Config, share: Share | None) -> tuple[str, str | None]:
         return MEMORY, None
     if shared.enabled and shared.backend != MEMORY:
         return shared.backend, shared.connection
-    return (MEMORY, None) if share is None else (MAPPED, str(share.folder / SESSIONS_FILE))
+    return (MEMORY, None) if share is None else (MAPPED, str(share.sessions))
 
 
 def _store(config: Config, share: Share | None) -> Store | None:

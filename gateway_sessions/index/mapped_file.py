@@ -63,8 +63,7 @@ class MappedFile:
         Raises:
             OSError: it can not be opened, or there is no room for it.
         """
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._descriptor = os.open(path, flags, 0o600)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.heads = heads
         self._mapped = 0
         try:

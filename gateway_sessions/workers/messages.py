@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import msgspec
 
@@ -10,6 +11,9 @@ from gateway_sessions.config import Loaded
 
 RECORDER_SOCKET, OWN_SOCKET = "recorder.sock", "own.sock"
 """In the folder of the processes: where the recorder listens, and the server of own endpoints."""
+SESSIONS_FILE = "sessions"
+"""In the same folder: what workers share sessions in, where the system has no memory for that."""
+NO_MEMORY = -1
 LENGTH = struct.Struct("!I")
 """Before each message: its bytes."""
 
@@ -33,6 +37,16 @@ class Begin(Message, frozen=True):
     """Which of them are its own."""
     own_paths: tuple[str, ...]
     """Paths of the gateway's own endpoints, to be passed on; none where they have a port."""
+    memory: int = NO_MEMORY
+    """Descriptor of memory for the sessions of all workers; else they are in a file."""
+
+    @property
+    def sessions(self) -> Path:
+        """Where the sessions of all workers are, as long as nothing else is configured."""
+        if self.memory == NO_MEMORY:
+            return Path(self.folder) / SESSIONS_FILE
+        # Opened anew by its name: a lock belongs to who has opened a file, not to a process.
+        return Path(f"/proc/self/fd/{self.memory}")
 
 
 class Ready(Message, frozen=True):

@@ -15,6 +15,7 @@ from gateway_sessions.errors import ConfigError, StartError
 from gateway_sessions.hooks import Answerer
 from gateway_sessions.workers.channel import Channel
 from gateway_sessions.workers.messages import (
+    NO_MEMORY,
     AnyMessage,
     Begin,
     Cover,
@@ -42,7 +43,7 @@ class WorkerProcess:
         answerers: dict[str, Answerer],
         inherited: Sequence[socket.socket] = (),
     ) -> None:
-        """Start a process; ``inherited`` are the sockets whose descriptors ``begin`` has.
+        """Start a process; ``inherited`` are the sockets whose descriptors ``begin`` names.
 
         Raises `OSError` where the system has no room for it.
         """
@@ -51,6 +52,8 @@ class WorkerProcess:
         try:
             with theirs:
                 descriptors = [theirs.fileno(), *(each.fileno() for each in inherited)]
+                if begin.memory != NO_MEMORY:
+                    descriptors.append(begin.memory)
                 self._process = subprocess.Popen(  # noqa: S603 - our own program
                     [
                         *(sys.executable, "-I", "-c", _PROGRAM),

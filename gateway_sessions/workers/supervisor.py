@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import socket
 import tempfile
@@ -31,9 +32,11 @@ from gateway_sessions.web.listening import BACKLOG, SHARED_BY_SYSTEM, listeners
 from gateway_sessions.web.server import GRACE_SECONDS, make_runner
 from gateway_sessions.workers.company import Circle
 from gateway_sessions.workers.messages import (
+    NO_MEMORY,
     OWN_SOCKET,
     PROBLEMS,
     RECORDER_SOCKET,
+    SESSIONS_FILE,
     Begin,
     sentences,
 )
@@ -228,7 +231,8 @@ async def start(loaded: Loaded) -> Supervised:
         folder = Path(tempfile.mkdtemp(prefix="gateway-sessions-"))  # mode 0700
         held.callback(shutil.rmtree, folder, ignore_errors=True)
         recorder = held.enter_context(_local_listener(folder / RECORDER_SOCKET))
-        running = await _start(loaded, groups, folder, recorder, listen)
+        memory = _memory(held)
+        running = await _start(loaded, groups, folder, recorder, listen, memory)
         running.held.push(held.pop_all())
     return running
 
@@ -239,13 +243,14 @@ async def _start(
     folder: Path,
     recorder: socket.socket,
     listen: tuple[str, int] | None,
+    memory: int,
 ) -> Supervised:
     crew: Crew | None = None
     circle = Circle(
         lambda: [] if crew is None else [each.channel for each in crew.ready], is_main=True
     )
     assembly = assemble(
-        loaded, serves=True, share=Share(circle, partial(Spawned, recorder), folder)
+        loaded, serves=True, share=Share(circle, partial(Spawned, recorder), folder / SESSIONS_FILE)
     )
     runner: web.AppRunner | None = None
 
@@ -271,7 +276,7 @@ async def _start(
         else:
             admin_url = await app.listen_on(runner, *listen, "admin.listen")
         paths = () if listen else tuple(dict.fromkeys(route.path for route in routes))
-        crew = Crew(circle, partial(_orders, loaded, folder, groups, paths), groups)
+        crew = Crew(circle, partial(_orders, loaded, folder, groups, paths, memory), groups)
         await crew.start()
     except BaseException:
         if crew is not None:
@@ -288,6 +293,7 @@ def _orders(
     folder: Path,
     groups: list[list[socket.socket]],
     paths: tuple[str, ...],
+    memory: int,
     place: int,
     name: str,
 ) -> Begin:
@@ -298,7 +304,21 @@ def _orders(
         listeners=tuple(tuple(each.fileno() for each in group) for group in groups),
         place=place,
         own_paths=paths,
+        memory=memory,
     )
+
+
+def _memory(held: ExitStack) -> int:
+    """Return a descriptor of memory that processes share, where the system has such (Linux).
+
+    Unlike a file it is never written to a disk, and is gone with the last process that has it.
+    """
+    create: Callable[[str], int] | None = getattr(os, "memfd_create", None)
+    if create is None or not Path("/proc/self/fd").exists():
+        return NO_MEMORY
+    memory = create("gateway-sessions")
+    held.callback(os.close, memory)
+    return memory
 
 
 def _local_listener(path: Path) -> socket.socket:

@@ -107,7 +107,9 @@ class Worker:
 
     async def _start(self) -> app.Running:
         folder = Path(self._begin.folder)
-        share = Share(self._circle, partial(Connected, folder / RECORDER_SOCKET), folder)
+        share = Share(
+            self._circle, partial(Connected, folder / RECORDER_SOCKET), self._begin.sessions
+        )
         assembly = assemble(self._begin.loaded, share=share)
         problems = assembly.gateway.problems
         self._circle.answer(PROBLEMS, lambda who, question: said(problems()))
