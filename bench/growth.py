@@ -127,8 +127,8 @@ def workers(*, quick: bool) -> Growth:
     told = f"gateway, {quotas.PART:.0%} of a core a process"
     with servers.upstream(stream=False) as upstream:
         for count in (1, 2) if quick else (1, 2, 4):
-            settings = f"{VARIANTS['detection only']}\nserver: {{workers: {count}}}"
-            with servers.gateway(upstream, settings) as server:
+            settings = VARIANTS["detection only"]
+            with servers.gateway(upstream, settings, f"server.workers={count}") as server:
                 talker = Talker(server.url, talk(2, stream=False))
                 talker.warm_up(CONNECTIONS)
                 with quotas.limited(server.pids()) as is_limited:

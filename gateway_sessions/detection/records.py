@@ -174,11 +174,14 @@ def exported(
         record.prompt, record.reply = turn.prompt.encode(*_UTF8), turn.reply.encode(*_UTF8)
         if len(record.prompt) + len(record.reply) > TURN_BYTES:
             record.prompt, record.reply = _cut(record.prompt), _cut(record.reply)
-        marks += [turn_key(mark) for mark in (turn.prompt_mark, turn.reply_mark) if mark]
+        if turn.prompt_mark:
+            marks.append(turn_key(turn.prompt_mark))
+        if turn.reply_mark:
+            marks.append(turn_key(turn.reply_mark))
     turns = memories.histories.of(session)
     if turns:
         record.turns = _exchanged(turns, known)
-        marks += [history_key(turn.mark) for turn in turns]
+        marks += [turn.mark ^ _HISTORY or 1 for turn in turns]  # As `history_key`, in one go.
     texts = memories.echo.of(session)
     if texts:
         _export_texts(record, _bounded(texts), marks)

@@ -80,6 +80,11 @@ class Breaker:
         """Whether the store may answer within the call; see `PromptStore`."""
         return self._prompt is not None
 
+    @property
+    def wants_batches(self) -> bool:
+        """Whether changes of one moment should be stored together; see `PromptStore`."""
+        return self._prompt is None or self._prompt.wants_batches
+
     async def open(self) -> None:
         """Connect; a store that does not answer is no error, and tried until it does.
 

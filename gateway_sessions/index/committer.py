@@ -115,6 +115,10 @@ class Committer:
         if self._task is not None or self._prompt is None:
             return
         while self._dirty and self._retry is None and self._task is None:
+            if len(self._dirty) == 1:  # The usual case.
+                (scope, _), held = self._dirty.popitem()
+                self._commit_now(self._prompt, scope, [held])
+                continue
             for scope, helds in self._batch().items():
                 self._commit_now(self._prompt, scope, helds)
         if self._dirty:  # It waits for the store, or the task.

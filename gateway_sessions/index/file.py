@@ -97,6 +97,8 @@ class FileStore:
 
     is_prompt = True
     """See `PromptStore`."""
+    wants_batches = True
+    """Most of what a change costs is the transaction that it is in."""
 
     def __init__(
         self,

@@ -56,6 +56,8 @@ class MappedStore:
     """For messages."""
     is_prompt = True
     """See `PromptStore`."""
+    wants_batches = False
+    """A change costs what it costs, alone or with others."""
 
     def __init__(
         self,

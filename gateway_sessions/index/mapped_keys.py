@@ -18,9 +18,10 @@ NUMBER = 0
 
 KEPT = CANDIDATES + 8
 """Sessions kept of each key, those that registered it last: some of them may have gone."""
-TRIMMED = 16
-"""A chain is trimmed when an entry comes whose place is a multiple of this: four words each, so
-every fourth time."""
+_SPREAD = 2654435761
+"""Times this (2^32 / golden ratio), numbers in any order of arrival are spread evenly."""
+_TRIMS = 3 << 30
+"""A chain is trimmed by those whose number, spread, has none of these bits: one in four."""
 SWEPT = 64
 """Chains looked at for each session that goes: all of them while some ten thousand go."""
 
@@ -45,13 +46,14 @@ def add(file: MappedFile, keys: Iterable[int], place: int) -> None:
     """
     words, heads = file.words, file.heads
     number = words[place]
+    trims = not number * _SPREAD & _TRIMS
     for key in keys:
         head = TABLES + key % heads
         at = file.take(ENTRY)
         words[at], words[at + _PLACE], words[at + _NUMBER] = key, place, number
         words[at + _NEXT] = words[head]
         words[head] = at
-        if at % TRIMMED == 0:
+        if trims:
             _trim(file, head, key)
 
 

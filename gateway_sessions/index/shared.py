@@ -91,6 +91,8 @@ class SharedIndex:
             store.returned = self._worked
         self._store = store
         self._prompt = prompt(store)
+        self._at_once = self._prompt is not None and not self._prompt.wants_batches
+        """Whether changes are stored where they are made, so that nobody waits or is waited for."""
         self._detector = detector
         self._memories = detector.memories
         self._ended = ended
@@ -209,14 +211,16 @@ class SharedIndex:
             if parent is not None:
                 self._committer.changed(parent)
         self._learn_habit(plan.scope.seed, plan.agent, now)
+        if self._at_once:
+            self._committer.store_now()
 
     def settled(self, tracked: Placed) -> Awaitable[None] | None:
         """Return what to wait for until others can see a session; it ends by itself."""
         held = self._held.get(tracked.session.id)
         if held is None or self._committer.is_waiting:
             return None
-        if held.dirty:
-            self._committer.store_now()  # Where that is enough, nobody has to wait.
+        if self._at_once and held.dirty:
+            self._committer.store_now()
         if not (held.dirty or held.busy):
             return None
         return self._committer.wait(held)

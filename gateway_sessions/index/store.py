@@ -89,6 +89,10 @@ class PromptStore(Store, Protocol):
     def is_prompt(self) -> bool:
         """Whether there is any use in asking it so."""
 
+    @property
+    def wants_batches(self) -> bool:
+        """Whether changes cost less together, so that those of one moment should wait for it."""
+
     def fetch_now(
         self, scope: int, keys: Sequence[int], known: Mapping[str, int]
     ) -> list[StoredSession] | None:
