@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from itertools import cycle
 from typing import Any, cast
 
@@ -24,10 +25,12 @@ class Company:
     The reply goes to the replica that had the request, as it does in life.
     """
 
-    def __init__(self, make: Callable[[Store], Tracker], replicas: int) -> None:
+    def __init__(
+        self, make: Callable[[Store], Tracker], replicas: int, stores: Callable[[], Store] | None
+    ) -> None:
         self.store = StoreInMemory()
         self.loop = asyncio.new_event_loop()
-        self.trackers = [make(self.store) for _ in range(replicas)]
+        self.trackers = [make(stores() if stores else self.store) for _ in range(replicas)]
         self._next = cycle(range(replicas))
         self._owners: dict[int, tuple[Tracked, Tracker]] = {}
         self.chosen: int | None = None
@@ -36,6 +39,10 @@ class Company:
     @property
     def index(self) -> Index:
         return self.trackers[0].index
+
+    def close(self) -> None:
+        for tracker in self.trackers:
+            self.run(tracker.close())
 
     def __del__(self) -> None:
         self.loop.close()
@@ -99,15 +106,27 @@ async def _flushed(tracker: Tracker) -> None:
 
 
 def shared_desk(
-    settings: DetectionSettings | None = None, replicas: int = 2, **options: Any
+    settings: DetectionSettings | None = None,
+    replicas: int = 2,
+    stores: Callable[[Callable[[], float]], Store] | None = None,
+    **options: Any,
 ) -> Desk:
-    """Return a desk whose requests are answered by several replicas in turn."""
+    """Return a desk whose requests are answered by several replicas in turn.
+
+    Each has a store of its own where ``stores`` gives it one, made with the desk's clock.
+    """
     desk = Desk(settings, **options)
-    return share(desk, settings, replicas, explain=bool(options.get("explain")))
+    made = None if stores is None else partial(stores, desk.clock)
+    return share(desk, settings, replicas, made, explain=bool(options.get("explain")))
 
 
 def share(
-    desk: Desk, settings: DetectionSettings | None, replicas: int, *, explain: bool = False
+    desk: Desk,
+    settings: DetectionSettings | None,
+    replicas: int,
+    stores: Callable[[], Store] | None = None,
+    *,
+    explain: bool = False,
 ) -> Desk:
     """Put replicas in the place of a desk's tracker."""
     mint = desk.tracker._detector._mint
@@ -122,7 +141,7 @@ def share(
             explain=explain,
         )
 
-    desk.tracker = Company(make, replicas)  # type: ignore[assignment]
+    desk.tracker = Company(make, replicas, stores)  # type: ignore[assignment]
     return desk
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -13,14 +18,16 @@ from hypothesis.stateful import (
 
 from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.exchange import SessionTag
+from gateway_sessions.index.mapped import MappedStore
 from gateway_sessions.testing import ChatClient, Desk, Sent, tool_call, tool_result, user
-from tests.index.company import shared_desk
+from tests.index.company import company, shared_desk
 from tests.property.strategies import SCALE, Json
 
 LONG = "A rather long answer that nobody else could give. " * 3
 TASK = "Find out who wrote the oldest file of this project, and when that was."
 ASKED = st.sampled_from(["hi", "more", "Start over!", "Summarise all that was said so far."])
 ANSWERED = st.sampled_from(["Hello!", "Yes.", LONG, "Summary: the user said hi, and more of it."])
+SETTINGS = DetectionSettings(session_ttl_seconds=100)
 CLIENTS = st.integers(0, 3)
 PLACES = st.integers(0, 5)
 
@@ -34,10 +41,12 @@ class Replicas(RuleBasedStateMachine):
 
     @initialize(replicas=st.integers(2, 3))
     def open(self, replicas: int) -> None:
-        most = DetectionSettings(session_ttl_seconds=100)
-        self.desks = [Desk(most), shared_desk(most, replicas=replicas)]
+        self.desks = [Desk(SETTINGS), self.together(replicas)]
         self.clients = [[desk.client(key) for key in "aabb"] for desk in self.desks]
         self.flying: list[tuple[Sent, ...]] = []
+
+    def together(self, replicas: int) -> Desk:
+        return shared_desk(SETTINGS, replicas)
 
     def compare(self, tags: list[SessionTag]) -> None:
         alone, together = tags
@@ -114,9 +123,27 @@ class Replicas(RuleBasedStateMachine):
             desk.clock.advance(seconds)
 
 
-def test_replicas_say_what_one_gateway_would() -> None:
+class Workers(Replicas):
+    """The same in the memory that workers share."""
+
+    def together(self, replicas: int) -> Desk:
+        self.folder = tempfile.TemporaryDirectory()
+        path = Path(self.folder.name) / "sessions"
+
+        def store(clock: Callable[[], float]) -> MappedStore:
+            return MappedStore(path, max_sessions=100, ttl_seconds=100, clock=clock)
+
+        return shared_desk(SETTINGS, replicas, store)
+
+    def teardown(self) -> None:
+        company(self.desks[1]).close()
+        self.folder.cleanup()
+
+
+@pytest.mark.parametrize("kind", [Replicas, Workers])
+def test_they_say_what_one_gateway_would(kind: type[Replicas]) -> None:
     run_state_machine_as_test(
-        Replicas,
+        kind,
         settings=settings(
             derandomize=True,
             database=None,
