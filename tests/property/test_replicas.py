@@ -131,7 +131,8 @@ class Workers(Replicas):
         path = Path(self.folder.name) / "sessions"
 
         def store(clock: Callable[[], float]) -> MappedStore:
-            return MappedStore(path, max_sessions=100, ttl_seconds=100, clock=clock)
+            # One process alone finds what has expired for as long as there is room.
+            return MappedStore(path, max_sessions=100, ttl_seconds=1e6, clock=clock)
 
         return shared_desk(SETTINGS, replicas, store)
 
