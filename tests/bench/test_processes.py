@@ -25,6 +25,8 @@ def test_the_work_of_a_child_is_not_the_parents() -> None:
         process.stdout.readline()
         server = Server("", process.pid)
         assert server.children_cpu_seconds() >= 0.29
+        assert server.pids()[0] == process.pid
+        assert len(server.pids()) == 2
         assert 0 <= server.cpu_seconds() < server.children_cpu_seconds()
         process.communicate("\n")
 

@@ -105,6 +105,32 @@ class TestTurns:
         assert replies(Histories(), session("a")) == []
 
 
+class TestPut:
+    @pytest.mark.parametrize(
+        ("known", "told"),
+        [
+            ([], [1, 2]),
+            ([1], [1, 2, 3]),
+            ([1, 2], [1, 2]),
+            ([1, 2, 3], [2, 3, 4]),
+            ([1, 2, 3], [1, 2]),
+            ([1, 2], [5, 6]),
+            ([1, 2], []),
+        ],
+    )
+    def test_what_is_told_counts_whatever_was_known(
+        self, known: list[int], told: list[int]
+    ) -> None:
+        histories, fresh, one = Histories(), Histories(), session("a")
+        histories.put(one, [turn(number) for number in known])
+        histories.put(one, [turn(number) for number in told])
+        fresh.put(one, [turn(number) for number in told])
+        assert replies(histories, one) == replies(fresh, one) == told
+        for number in range(7):
+            assert givers(histories, number) == givers(fresh, number)
+        assert histories._size == fresh._size
+
+
 class TestBounds:
     def test_many_sessions_with_one_reply(self) -> None:
         histories = Histories()

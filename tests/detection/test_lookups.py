@@ -7,7 +7,7 @@ from typing import Any
 from gateway_sessions.detection.canonical import fold_text
 from gateway_sessions.detection.detector import Detector, Sender
 from gateway_sessions.detection.echo import CALL, kept_text
-from gateway_sessions.detection.lookups import Lookups, first, further, last
+from gateway_sessions.detection.lookups import Lookups, first, further, going_on, last
 from gateway_sessions.detection.memories import Memories
 from gateway_sessions.detection.plan import (
     anchor_key,
@@ -110,6 +110,32 @@ class TestFirst:
         found = first(plan(user(QUESTION), x_session_id="a"))
         assert not found.texts
         assert found.client is None
+
+
+class TestGoingOn:
+    def test_a_plain_turn_is_placed_by_its_history_and_itself(self) -> None:
+        of = plan(*TURN)
+        assert going_on(of) == (of.walk.reply.state, of.request_state)
+
+    def test_whatever_else_may_count_is_left_to_the_steps(self) -> None:
+        called = (user("go"), tool_call("call_1", "grep"), tool_result("call_1", "x"))
+        others = [
+            plan(user("hi")),
+            plan(*TURN[:2]),
+            plan(*called),
+            plan(*TURN, x_litellm_session_id="ticket"),
+            plan(*TURN, idempotency_key="once"),
+            plan(*TURN, fields={"previous_response_id": "resp_1"}),
+        ]
+        assert [going_on(each) for each in others] == [None] * len(others)
+
+    def test_where_one_session_waits_no_step_asks_more(self) -> None:
+        of = plan(*TURN)
+        session = waiting(of)
+        made = index(session)
+        assert DETECTOR.goes_on(of, made, NOW) is session
+        assert steps(of, session) == [None, None]
+        assert DETECTOR.goes_on(of, index(session, waiting(of, "sess_2")), NOW) is None
 
 
 class TestFurther:

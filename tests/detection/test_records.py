@@ -120,6 +120,36 @@ class TestJourney:
         assert known(memories, of) == known(Memories(), of)
 
 
+class TestAgain:
+    def told(self, *numbers: int) -> Memories:
+        memories = Memories()
+        turns = [Turn(Told(n, f"p{n}"), Told(100 + n, f"r{n}"), n) for n in numbers]
+        memories.histories.put(session(), turns)
+        memories.turns.put(session(), f"p{numbers[-1]}", f"r{numbers[-1]}", NOW)
+        return memories
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [((1, 2), (1, 2, 3)), ((1, 2), (2, 3)), ((1, 2, 3), (1, 2)), ((9,), (1,))],
+    )
+    def test_what_is_known_already_is_as_if_it_came_for_the_first_time(
+        self, before: tuple[int, ...], after: tuple[int, ...]
+    ) -> None:
+        of, memories = session(), self.told(*before)
+        record = decode(encode(exported(of, b"", 0, self.told(*after))))
+        restored(record, of, memories)
+        assert known(memories, of) == known(carried(of, self.told(*after))[1], of)
+
+    def test_a_newest_turn_that_gives_way_at_once_is_not_learned(self) -> None:
+        of, memories = session(), self.told(1)
+        record = decode(encode(exported(of, b"", 0, self.told(1, 2))))
+        restored(record, of, memories, asked=True)
+        turn = memories.turns.of(of)
+        assert turn is not None
+        assert turn.prompt == "p1"
+        assert [each.mark for each in memories.histories.of(of)] == [1, 2]
+
+
 class TestKeys:
     def test_all_that_leads_to_a_session_is_a_key(self) -> None:
         memories, of = Memories(), session(client=7)

@@ -141,6 +141,7 @@ class Prompt(Store):
     """Answers within the call."""
 
     is_prompt = True
+    wants_batches = True
 
     def fetch_now(
         self, scope: int, keys: Sequence[int], known: Mapping[str, int]
@@ -161,6 +162,9 @@ async def test_what_need_not_be_waited_for_is_answered_within_the_call() -> None
                 await breaker.fetch(1, (5,), {})
         assert breaker.fetch_now(1, (5,), {}) == []  # the row ends
     assert breaker.commit_now(1, [CHANGE]) == []
+    assert breaker.wants_batches
+    store.wants_batches = False
+    assert not breaker.wants_batches
     store.full = True
     assert breaker.fetch_now(1, (5,), {}) is breaker.commit_now(1, [CHANGE]) is None
     for _ in range(FAILURES):

@@ -146,6 +146,7 @@ class Prompt(Counting):
     """A store that answers within the call, unless it is ``busy``."""
 
     is_prompt = True
+    wants_batches = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway_sessions.config import load
@@ -53,6 +54,13 @@ def test_a_configuration_arrives_with_everything_that_is_in_it(tmp_path: Path) -
     )
     begin = Begin(loaded, "worker-1", "/tmp/x", ((3, 4), (5, 6)), 1, ("/health",))  # noqa: S108
     assert messages.read(messages.frame(begin)[LENGTH.size :]) == begin
+
+
+def test_sessions_are_in_memory_where_there_is_some(tmp_path: Path) -> None:
+    begin = Begin(load({}, environ={}), "worker-1", str(tmp_path), (), 0, ())
+    assert begin.sessions == tmp_path / "sessions"
+    found = msgspec.structs.replace(begin, memory=7)
+    assert found.sessions == Path("/proc/self/fd/7")
 
 
 def test_sentences_arrive() -> None:
