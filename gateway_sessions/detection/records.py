@@ -209,12 +209,10 @@ def restored(record: Record, session: Session, memories: Memories, *, asked: boo
         memories: what is remembered of all.
         asked: whether a prompt will be noted now, which is the newest turn then.
     """
-    if asked:
-        pass
-    elif record.said_at:
+    if not asked and record.said_at:
         prompt, reply = record.prompt.decode(*_UTF8), record.reply.decode(*_UTF8)
         memories.turns.put(session, prompt, reply, record.said_at)
-    else:
+    elif not asked:
         memories.turns.forget(session)
     memories.histories.put(session, _turns(record.turns, memories.histories.of(session)))
     if record.texts or memories.echo.of(session):

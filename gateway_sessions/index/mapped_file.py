@@ -1,8 +1,8 @@
 """A file that several processes of one machine have mapped into their memory, and its blocks.
 
 The file is an array of 64-bit words.  At its beginning are the words named below, then room that
-is given away in blocks: of some kinds that differ in size.  A block that is
-given back goes to the others of its kind, which are a chain.
+is given away in blocks, of some kinds that differ in size.  A block that is given back goes to the
+others of its kind, which are a chain.
 
 A process may be killed at any moment, also in the midst of a change.  Its lock is then released by
 the system, and everything has to hold as it stands: so whatever leads to a block is written last
@@ -87,6 +87,8 @@ class MappedFile:
                 continue
             if self.words[_SIZE] != self._mapped:
                 self._map()  # Another process has made it larger.
+                if not shared:  # It may have been killed before it could say so.
+                    self.words[_SIZE] = self._mapped
             return True
         return False
 

@@ -68,6 +68,23 @@ def test_who_comes_second_finds_what_the_first_has_made(tmp_path: Path, file: Ma
     file.close()
 
 
+def test_a_process_that_was_killed_while_it_made_room_harms_nobody(
+    tmp_path: Path, file: MappedFile
+) -> None:
+    with (tmp_path / "sessions").open("r+b") as grown:
+        grown.truncate(2**23)  # and nobody has said so
+    late = MappedFile(tmp_path / "sessions", 16)
+    assert late.lock()
+    late.reserve(2**19)
+    block = late.take(kind_for(2**19))
+    late.words[block + 2**19 - 1] = 5
+    late.unlock()
+    assert file.lock()
+    assert file.words[block + 2**19 - 1] == 5
+    file.close()
+    late.close()
+
+
 def test_a_file_that_was_left_half_made_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "half").write_bytes(bytes(5000))
     file = MappedFile(tmp_path / "half", 16)
