@@ -33,7 +33,7 @@ def test_it_holds_conversations_failures_and_streams() -> None:
 def test_a_longer_log_takes_hardly_more_memory(tmp_path: Path) -> None:
     peaks = []
     log = tmp_path / "log.jsonl"
-    for size in (10_000, 30_000):  # The memories of texts, 16 MiB and more, are full by then.
+    for size in (15_000, 30_000):  # The memories of texts, 16 MiB and more, are full by then.
         log.write_text("".join(logs.lines(size)))
         arguments = ["detect", "--set", "session.max_sessions=500", str(log)]
         peaks.append(logs.measured(arguments).peak_bytes)
