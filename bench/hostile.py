@@ -88,6 +88,10 @@ def _assistant(text: str) -> dict[str, Any]:
     return {"role": "assistant", "content": text}
 
 
+def _system() -> dict[str, Any]:
+    return {"role": "system", "content": "Be kind."}
+
+
 def _call(call_id: str, name: str, arguments: Any) -> dict[str, Any]:
     function = {"name": name, "arguments": json.dumps(arguments)}
     call = {"id": call_id, "type": "function", "function": function}
@@ -139,6 +143,22 @@ def _work(size: int) -> Messages:
     return made
 
 
+def _pictures(size: int) -> Messages:
+    """Return a prompt of many messages that are pictures."""
+    made = [{"type": "image_url", "image_url": {"url": f"https://x/{n}"}} for n in range(size)]
+    return [{"role": "user", "content": [picture]} for picture in made]
+
+
+def _apart(length: int) -> Callable[[int], Messages]:
+    """Return what makes messages of a length, none like another, whose letters are decomposed."""
+
+    def messages(size: int) -> Messages:
+        text = "e\u0301" * (length // 3)
+        return [(_user, _assistant)[n % 2](f"{n}: {text}") for n in range(max(1, size // length))]
+
+    return messages
+
+
 def _one(text: str) -> Callable[[int], Messages]:
     """Return what makes a message of a size, in bytes, of one text over and over."""
     length = len(text.encode())
@@ -159,6 +179,10 @@ CASES = (
         lambda size: [_user("hi"), *[_assistant("a")] * size, _user("more")],
     ),
     Case("a cold history, running tools", 10_000, "messages", _work),
+    Case("a cold history, instructions only", 10_000, "messages", lambda s: [_system()] * s),
+    Case("a prompt of pictures", 10_000, "messages", _pictures),
+    Case("short messages, accents apart from their letters", MB, "bytes", _apart(300)),
+    Case("long messages, accents apart from their letters", MB, "bytes", _apart(10_000)),
     Case("one message, words", MB, "bytes", _one("word ")),
     Case("one message, lines", MB, "bytes", _one("line text\n")),
     Case("one message, accents", MB, "bytes", _one("één woord ")),

@@ -22,13 +22,6 @@ AS_SENT = 0xC2B2AE3D27D4EB4F
 
 RUNS_KEPT = 1024
 """Runs of a long history that can be looked at one by one, the newest; rules ask for 512."""
-PRECISE = 2048
-"""Messages of a history that nobody has seen before, from the newest, that are read: five
-milliseconds' work if they run tools.  What is older counts as sent, byte for byte.  No real
-history comes to us for the first time with so many; if one does, and is then written otherwise,
-it is still known by its replies."""
-PRECISE_STEP = 256
-"""Messages by which that bound is moved at a time."""
 
 
 class Run(msgspec.Struct, frozen=True, gc=False):
@@ -59,17 +52,6 @@ def chained(said: Iterable[Said], before: Run | None, seed: int) -> Run | None:
     return last
 
 
-def apart(
-    raws: Sequence[msgspec.Raw], most: int
-) -> tuple[Sequence[msgspec.Raw], Sequence[msgspec.Raw]]:
-    """Return the oldest messages, which are too many to be read, and the others.
-
-    The place of the cut stays the same while a history grows by up to `PRECISE_STEP` messages.
-    """
-    steps = max(0, len(raws) - max(0, most)) // PRECISE_STEP
-    return raws[: steps * PRECISE_STEP], raws[steps * PRECISE_STEP :]
-
-
 def as_sent(raws: Sequence[msgspec.Raw], seed: int, said: Sequence[Said]) -> Run:
     """Return one run in the place of messages that count as they were sent, byte for byte."""
     sent = b"".join(raws)
@@ -87,6 +69,24 @@ def summed_up(said: Sequence[Said], before: Run | None, seed: int) -> Run | None
         state = xxh3_64_intdigest(links, state ^ MODEL_SIDE if model_side else state)
         weight += more
     return Run(None, said[-1][0], b"", weight, (), state)
+
+
+def rebased(newest: Run, whole: Run) -> Run:
+    """Return a chain with all that ``whole`` has, but with the states of the ``newest`` runs.
+
+    They may differ where a history is so long that it is not read to its beginning: then the states
+    that it was known by when it was shorter are those that count.
+    """
+    if newest.state == whole.state:
+        return whole  # The usual case.
+    runs = []
+    while newest.before is not None and whole.before is not None:
+        runs.append(newest)
+        newest, whole = newest.before, whole.before
+    chain = msgspec.structs.replace(whole, state=newest.state)
+    for run in reversed(runs):
+        chain = msgspec.structs.replace(run, before=chain)
+    return chain
 
 
 def runs_backwards(tail: Run | None) -> Iterator[Run]:

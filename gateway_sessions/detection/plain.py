@@ -76,16 +76,18 @@ def plain_message(role: str, texts: Sequence[str]) -> Message:
     return Message(role, tuple([Text(text) for text in texts]))
 
 
-def read_all(conversation: Conversation, raws: Sequence[msgspec.Raw]) -> list[tuple[Message, ...]]:
-    """Return what each of some raw messages says.
+def read_all(
+    conversation: Conversation, raws: Sequence[msgspec.Raw]
+) -> tuple[list[tuple[Message, ...]], bool]:
+    """Return what each of some raw messages says, and whether all of them say nothing but text.
 
     Raises:
         UnreadableBody: one is not what the dialect says.
     """
     found = read_plains(conversation, raws)
     if found is None:
-        return [conversation.read(raw) for raw in raws]
-    return [(plain_message(role, texts),) for role, texts in zip(*found, strict=True)]
+        return [conversation.read(raw) for raw in raws], False
+    return [(plain_message(role, texts),) for role, texts in zip(*found, strict=True)], True
 
 
 def _texts(content: str | list[_TextBlock]) -> list[str]:

@@ -8,12 +8,13 @@ brings into canonical form many at a time, which costs a fifth.  Both give the s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import msgspec
 from xxhash import xxh3_128_digest
 
 from gateway_sessions.conversation import ASSISTANT, SYSTEM, Conversation, Message, Text
+from gateway_sessions.detection.bounds import plain_parts
 from gateway_sessions.detection.canonical import (
     TEXT,
     Digested,
@@ -30,9 +31,6 @@ message in it (nearly always 0)."""
 
 Said = tuple[bool, bytes, int, tuple[str, ...]]
 """A run: whether it is the model's, its links, its bytes of canonical text, its call ids."""
-
-AT_ONCE = 128
-"""Messages that are read together: one of another shape among them spoils that many."""
 
 
 def runs_of(conversation: Conversation, items: Sequence[Item], *, instructions: bool) -> list[Said]:
@@ -80,56 +78,57 @@ def _message(conversation: Conversation, item: Item) -> Message:
     return source if isinstance(source, Message) else conversation.read(source[0])[source[1]]
 
 
+_Piece = tuple[Sequence[bool], Sequence[bytes], Sequence[str | Item]]
+"""Sides, canonical texts, and what to read the messages from again."""
+
+
 class LongHistory:
-    """Messages in parallel lists: sides, canonical texts, and what to read them from again."""
+    """Messages in parallel lists, which are given from the newest to the oldest."""
 
     def __init__(self, conversation: Conversation) -> None:
         """Collect messages of a conversation."""
         self._conversation = conversation
-        self._model_side: list[bool] = []
-        self._folded: list[bytes] = []
-        self._source: list[str | Item] = []
+        self._pieces: list[_Piece] = []
+        """Newest first."""
 
-    def read(self, raws: Sequence[msgspec.Raw]) -> None:
-        """Append raw messages.
+    def read(self, raws: Sequence[msgspec.Raw]) -> int:
+        """Put raw messages before all others; return the work, as `plain_parts` counts it.
 
         Raises:
             UnreadableBody: one is not what the dialect says.
         """
-        for start in range(0, len(raws), AT_ONCE):
-            some = raws[start : start + AT_ONCE]
-            found = read_plains(self._conversation, some)
-            if found is None:
-                messages = [message for raw in some for message in self._conversation.read(raw)]
-                self.add(list(zip(digest_messages(messages), messages, strict=True)))
-                continue
-            roles, texts = found[0], ["".join(said) for said in found[1]]
-            folded = fold_texts(texts)
-            if SYSTEM in roles or not all(folded):
-                kept = [n for n, text in enumerate(folded) if text and roles[n] != SYSTEM]
-                roles = [roles[n] for n in kept]
-                texts = [texts[n] for n in kept]
-                folded = [folded[n] for n in kept]
-            self._model_side += [role == ASSISTANT for role in roles]
-            self._folded += folded
-            self._source += texts
+        found = read_plains(self._conversation, raws)
+        if found is None:
+            messages = [message for raw in raws for message in self._conversation.read(raw)]
+            return self.put(list(zip(digest_messages(messages), messages, strict=True)))
+        roles, texts = found[0], ["".join(said) for said in found[1]]
+        folded = fold_texts(texts)
+        if SYSTEM in roles or not all(folded):
+            kept = [n for n, text in enumerate(folded) if text and roles[n] != SYSTEM]
+            roles = [roles[n] for n in kept]
+            texts = [texts[n] for n in kept]
+            folded = [folded[n] for n in kept]
+        self._pieces.append(([role == ASSISTANT for role in roles], folded, texts))
+        return len(raws)
 
-    def add(self, items: Sequence[Item]) -> None:
-        """Append digested messages."""
-        for item in items:
-            if item[0].links and item[0].role != SYSTEM:
-                self._model_side.append(item[0].role == ASSISTANT)
-                self._folded.append(b"")
-                self._source.append(item)
+    def put(self, items: Sequence[Item]) -> int:
+        """Put digested messages before all others; return the work, as `plain_parts` counts it."""
+        said = [item for item in items if item[0].links and item[0].role != SYSTEM]
+        sides = [item[0].role == ASSISTANT for item in said]
+        self._pieces.append((sides, [b""] * len(said), said))
+        return plain_parts([digested for digested, _ in items])
 
     def runs(self) -> Iterator[Said]:
         """Yield the runs; none if there are only instructions."""
-        sides, source = self._model_side, self._source
+        pieces = self._pieces[::-1]
+        sides = list(chain.from_iterable([piece[0] for piece in pieces]))
         if not sides:
             return
+        texts = list(chain.from_iterable([piece[1] for piece in pieces]))
+        source = list(chain.from_iterable([piece[2] for piece in pieces]))
         changes = [place for place, (a, b) in enumerate(pairwise(sides), 1) if a is not b]
         for start, end in pairwise([0, *changes, len(sides)]):
-            folded = self._folded[start]
+            folded = texts[start]
             if end - start > 1:
                 yield sides[start], *self._together(source[start:end])
             elif folded:

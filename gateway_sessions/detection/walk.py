@@ -20,6 +20,13 @@ import msgspec
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from gateway_sessions.conversation import ASSISTANT, SYSTEM, USER, Conversation, Message, Text
+from gateway_sessions.detection.bounds import (
+    PRECISE,
+    Budget,
+    apart,
+    is_large,
+    pieces,
+)
 from gateway_sessions.detection.canonical import (
     Digested,
     digest_messages,
@@ -27,20 +34,19 @@ from gateway_sessions.detection.canonical import (
     join_messages,
 )
 from gateway_sessions.detection.chains import (
-    PRECISE,
     RUNS_KEPT,
     Run,
-    apart,
     as_sent,
     chained,
     next_state,
+    rebased,
     summed_up,
 )
 from gateway_sessions.detection.digests import DIGESTS_KEPT, DigestMemo, reader
+from gateway_sessions.detection.ends import leading_system, newest_read
 from gateway_sessions.detection.memo import StateMemo
-from gateway_sessions.detection.plain import opens_as_user, read_all, read_plain
 from gateway_sessions.detection.quick import first_prompt, one_more_turn
-from gateway_sessions.detection.runs import AT_ONCE, Item, LongHistory, runs_of
+from gateway_sessions.detection.runs import Item, LongHistory, Said, runs_of
 
 FIRST_MESSAGES = 8
 """Messages at the start of a prompt that may have been sent before without the others."""
@@ -48,8 +54,6 @@ FIRST_MESSAGES = 8
 LONG_HISTORY = DIGESTS_KEPT // 16
 """Messages beyond which a history is read anew, many messages at once, rather than have it push
 others out of that memory."""
-READ_ONE_BY_ONE = 32
-"""Messages that are read one by one in search of the newest answer."""
 
 
 class Walk(msgspec.Struct, gc=False):
@@ -163,7 +167,8 @@ class Walk(msgspec.Struct, gc=False):
     def full(self) -> Run | None:
         """Compute what a shortcut left out, and return the tail."""
         if not self.complete:
-            self.tail = self.walker.chain(self.conversation, self.start, self.seed)
+            whole = self.walker.chain(self.conversation, self.start, self.seed)
+            self.tail = rebased(self.tail, whole) if self.tail and whole else whole
             self.complete = True
         return self.tail
 
@@ -229,7 +234,7 @@ class Walker:
         Raises:
             UnreadableBody: a message is not what the dialect says.
         """
-        start = self._leading_system(conversation)
+        start = leading_system(conversation, self._digests)
         alone = len(conversation.messages) == start + 1
         way = first_prompt if alone else one_more_turn
         found = way(conversation, start, seed, self._states)
@@ -253,7 +258,7 @@ class Walker:
     def _any_turn(self, conversation: Conversation, start: int, seed: int) -> Walk:
         """Return the chain of any request."""
         raws = conversation.messages
-        newest, cut, answer_end = self._newest(conversation, start)
+        newest, cut, answer_end, budget = newest_read(conversation, start, self._digests)
         hasher = xxh3_64(conversation.sent(start, cut), seed ^ reader(conversation.read))
         known = self._states.get(hasher.intdigest()) if cut > start else None
         read: list[Message] = []
@@ -267,7 +272,10 @@ class Walker:
             tail, complete = chained(said, base, seed), False
         else:
             # Not seen before; or an answer without words, which joins the prompts around it.
-            tail, complete = self._whole(conversation, raws[start:cut], digested, seed), True
+            tail, complete = (
+                self._whole(conversation, raws[start:cut], digested, seed, budget),
+                True,
+            )
         # Instructions are what is asked only as long as nothing else is said.
         if tail is not None and not tail.model_side and (tail.before or _is_said(digests)):
             if cut > start:
@@ -279,7 +287,7 @@ class Walker:
 
     def chain(self, conversation: Conversation, start: int, seed: int) -> Run | None:
         """Return the last run of the whole chain, each message digested or remembered."""
-        return self._whole(conversation, conversation.messages[start:], [], seed)
+        return self._whole(conversation, conversation.messages[start:], [], seed, Budget())
 
     def _whole(
         self,
@@ -287,15 +295,12 @@ class Walker:
         older: Sequence[msgspec.Raw],
         newest: list[Item],
         seed: int,
+        budget: Budget,
     ) -> Run | None:
         """Return the last run of a chain from its very beginning."""
-        if len(older) >= LONG_HISTORY:
-            oldest, older = apart(older, PRECISE - len(newest))
-            history = LongHistory(conversation)
-            history.read(older)
-            history.add(newest)
-            said = list(history.runs())
-            base = as_sent(oldest, seed, said) if oldest else None
+        if len(older) >= LONG_HISTORY or is_large(older):
+            unread, said = self._bounded(conversation, older, newest, budget)
+            base = as_sent(unread, seed, said) if unread else None
             if said:
                 base = summed_up(said[:-RUNS_KEPT], base, seed)
                 return chained(said[-RUNS_KEPT:], base, seed)
@@ -304,6 +309,30 @@ class Walker:
         items = self._digests.items(conversation, older) + newest
         return chained(runs_of(conversation, items, instructions=True), None, seed)
 
+    def _bounded(
+        self,
+        conversation: Conversation,
+        older: Sequence[msgspec.Raw],
+        newest: list[Item],
+        budget: Budget,
+    ) -> tuple[Sequence[msgspec.Raw], list[Said]]:
+        """Return the oldest messages of a long history, which are not read, and all later runs."""
+        together = len(older) >= LONG_HISTORY
+        oldest, read = apart(older, PRECISE - len(newest))
+        history = LongHistory(conversation)
+        history.put(newest)
+        cut = len(older)
+        for start, end in pieces(read):
+            some = read[start:end]
+            if not budget.compose(some):
+                break
+            if together:
+                budget.read(history.read(some))
+            else:
+                budget.read(history.put(self._digests.items(conversation, some)))
+            cut = len(oldest) + start
+        return older[:cut], list(history.runs())
+
     def items(self, conversation: Conversation, raws: Sequence[msgspec.Raw]) -> list[Item]:
         """Return the digests of raw messages, as far as possible without reading them."""
         return self._digests.items(conversation, raws)
@@ -311,51 +340,6 @@ class Walker:
     def digests(self, conversation: Conversation, raw: msgspec.Raw) -> tuple[Digested, ...]:
         """Return the digests of one raw message (several, if it holds several)."""
         return self._digests.of(conversation, raw)
-
-    def _leading_system(self, conversation: Conversation) -> int:
-        """Return how many messages at the start are system messages."""
-        for place, raw in enumerate(conversation.messages):
-            if opens_as_user(raw):
-                return place  # The usual case, at the cost of one look.
-            plain = read_plain(conversation, raw)
-            if plain is not None:
-                role = plain[0]
-            else:
-                digests = self.digests(conversation, raw)
-                role = digests[0].role if digests else ""
-            if role != SYSTEM:
-                return place
-        # Nothing but instructions: they are what is asked then.
-        return 0
-
-    def _newest(
-        self, conversation: Conversation, start: int
-    ) -> tuple[list[tuple[msgspec.Raw, tuple[Message, ...]]], int, int]:
-        """Read backwards to the start of the newest answer.
-
-        Return what was read in wire order, the place where it starts, and that where the answer
-        ends.
-        """
-        raws, read = conversation.messages, conversation.read
-        found: list[tuple[msgspec.Raw, tuple[Message, ...]]] = []
-        ahead: list[tuple[Message, ...]] = []
-        place = len(raws)
-        answer_end = start
-        while place > start and len(found) < PRECISE:
-            raw = raws[place - 1]
-            if not ahead and len(found) >= READ_ONE_BY_ONE:
-                ahead = read_all(conversation, raws[max(start, place - AT_ONCE) : place])
-            messages = ahead.pop() if ahead else None
-            if answer_end > start and self._asks(conversation, raw, messages):
-                break
-            if messages is None:
-                messages = read(raw)
-            if answer_end == start and messages and messages[-1].role == ASSISTANT:
-                answer_end = place
-            found.append((raw, messages))
-            place -= 1
-        found.reverse()
-        return found, place, answer_end
 
     def answer_before(self, conversation: Conversation, start: int) -> int:
         """Return where the last answer ends that is not the beginning of one asked for."""
@@ -368,15 +352,6 @@ class Walker:
         while roles and roles[-1] != ASSISTANT:
             roles.pop()
         return start + len(roles)
-
-    def _asks(
-        self, conversation: Conversation, raw: msgspec.Raw, messages: Sequence[Message] | None
-    ) -> bool:
-        """Whether a message before an answer, perhaps read already, is the user side's."""
-        if opens_as_user(raw):
-            return True
-        said = self.digests(conversation, raw) if messages is None else messages
-        return bool(said) and said[-1].role == USER
 
 
 def _is_said(digests: Sequence[Digested]) -> bool:

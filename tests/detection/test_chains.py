@@ -3,12 +3,11 @@ from __future__ import annotations
 from msgspec import Raw
 
 from gateway_sessions.detection.chains import (
-    PRECISE_STEP,
     Run,
-    apart,
     as_sent,
     chained,
     next_state,
+    rebased,
     runs_backwards,
     summed_up,
 )
@@ -52,18 +51,6 @@ def test_what_is_summed_up_ends_at_the_same_state() -> None:
     assert after.weight == 5 + sum(weight for _, _, weight, _ in SAID)
 
 
-def test_where_a_history_is_cut_moves_in_steps() -> None:
-    raws = [Raw(b"%d" % n) for n in range(5 * PRECISE_STEP)]
-    cuts = set()
-    for length in range(2 * PRECISE_STEP, 3 * PRECISE_STEP):
-        oldest, others = apart(raws[:length], PRECISE_STEP)
-        assert [*oldest, *others] == raws[:length]
-        assert PRECISE_STEP <= len(others) < 2 * PRECISE_STEP
-        cuts.add(len(oldest))
-    assert cuts == {PRECISE_STEP}
-    assert apart(raws[:PRECISE_STEP], PRECISE_STEP)[0] == []
-
-
 def test_what_was_not_read_counts_byte_for_byte() -> None:
     one, other = [Raw(b'{"a":1}')], [Raw(b'{"a": 1}')]
     assert as_sent(one, SEED, SAID).state != as_sent(other, SEED, SAID).state
@@ -72,3 +59,15 @@ def test_what_was_not_read_counts_byte_for_byte() -> None:
     assert as_sent(one, SEED, SAID).model_side
     assert not as_sent(one, SEED, SAID[1:]).model_side
     assert not as_sent(one, SEED, []).model_side
+
+
+def test_known_states_of_the_newest_runs_outlast_others() -> None:
+    whole = chained(SAID, None, SEED)
+    known = chained(SAID[-2:], Run(None, True, b"", 0, (), 99), SEED)
+    assert whole is not None
+    assert known is not None
+    found = list(runs_backwards(rebased(known, whole)))
+    assert [run.links for run in found] == [links for _, links, _, _ in SAID[::-1]]
+    assert [run.state for run in found[:3]] == [run.state for run in runs_backwards(known)]
+    assert found[3:] == list(runs_backwards(whole))[3:]
+    assert rebased(whole, whole) is whole

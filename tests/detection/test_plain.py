@@ -44,7 +44,7 @@ def test_a_message_of_a_wrong_shape_is_found_out(bad: Any) -> None:
 def test_plain_messages_are_read_as_the_dialect_reads_them(make: Any, said: Any) -> None:
     conversation = make(said, user("hi"))
     as_read = [conversation.read(raw) for raw in conversation.messages]
-    assert read_all(conversation, conversation.messages) == as_read
+    assert read_all(conversation, conversation.messages)[0] == as_read
     alone = read_plain(conversation, conversation.messages[0])
     if alone is not None:
         assert (plain_message(*alone),) == as_read[0]
@@ -61,7 +61,7 @@ def test_plain_messages_are_read_as_the_dialect_reads_them(make: Any, said: Any)
 def test_the_spelling_does_not_matter(sent: bytes) -> None:
     conversation = chat(user("hi"))
     assert read_plain(conversation, Raw(sent)) is not None
-    assert read_all(conversation, [Raw(sent)]) == [conversation.read(Raw(sent))]
+    assert read_all(conversation, [Raw(sent)])[0] == [conversation.read(Raw(sent))]
 
 
 @pytest.mark.parametrize("said", [CALL, RESULT, PICTURE, {**user("x"), "name": "me"}])
@@ -77,4 +77,4 @@ def test_a_dialect_without_plain_messages() -> None:
     other = Conversation(conversation.messages, conversation.read)
     assert read_plain(other, other.messages[0]) is None
     assert read_plains(other, other.messages) is None
-    assert read_all(other, other.messages) == [conversation.read(conversation.messages[0])]
+    assert read_all(other, other.messages)[0] == [conversation.read(conversation.messages[0])]

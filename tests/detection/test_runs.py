@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from gateway_sessions.conversation import Conversation
+from gateway_sessions.detection.bounds import AT_ONCE, pieces
 from gateway_sessions.detection.digests import DigestMemo
-from gateway_sessions.detection.runs import AT_ONCE, LongHistory, Said, runs_of
+from gateway_sessions.detection.runs import LongHistory, Said, runs_of
 from gateway_sessions.errors import UnreadableBody
 from gateway_sessions.testing import assistant, tool_call, tool_result, user
 from tests.detection.talk import chat, claude, counted
@@ -30,7 +31,8 @@ FOR_CLAUDE = [said for said in SAID if said["role"] not in {"tool", "developer"}
 def long(conversation: Conversation) -> list[Said]:
     """Return the runs of all messages as those of a long history."""
     history = LongHistory(conversation)
-    history.read(conversation.messages)
+    for start, end in pieces(conversation.messages):
+        history.read(conversation.messages[start:end])
     return list(history.runs())
 
 
@@ -60,8 +62,8 @@ def test_messages_of_one_side_at_the_seam_of_two_readings_are_one_run() -> None:
 def test_digested_messages_go_on_where_raw_ones_end() -> None:
     conversation = chat(user("a"), assistant("b"), assistant("c"), SYSTEM, CALL)
     history = LongHistory(conversation)
+    history.put(DigestMemo().items(conversation, conversation.messages[2:]))
     history.read(conversation.messages[:2])
-    history.add(DigestMemo().items(conversation, conversation.messages[2:]))
     assert list(history.runs()) == short(conversation)
 
 

@@ -7,14 +7,9 @@ import msgspec
 import pytest
 
 from gateway_sessions.conversation import ASSISTANT, SYSTEM, USER, Conversation, Message, Text
+from gateway_sessions.detection.bounds import COMPOSED, PART, PRECISE, PRECISE_STEP
 from gateway_sessions.detection.canonical import digest_parts
-from gateway_sessions.detection.chains import (
-    PRECISE,
-    PRECISE_STEP,
-    RUNS_KEPT,
-    next_state,
-    runs_backwards,
-)
+from gateway_sessions.detection.chains import RUNS_KEPT, next_state, runs_backwards
 from gateway_sessions.detection.walk import LONG_HISTORY, Walk, Walker
 from gateway_sessions.errors import UnreadableBody
 from gateway_sessions.index.memory import MemoryIndex
@@ -391,9 +386,9 @@ def taking_turns(messages: int) -> list[dict[str, Any]]:
 class TestVeryLong:
     """Of a history that nobody has seen, the oldest messages count as they were sent."""
 
-    def test_two_thousand_messages_of_an_agent_are_read(self) -> None:
+    def test_hundreds_of_messages_of_an_agent_are_read(self) -> None:
         one, other = ([user("Go!")], [user("Go!")])
-        for n in range(1000):
+        for n in range(PRECISE // (2 * PART)):
             call, result = tool_call(f"call_{n}", "read", {"path": f"{n}", "all": True}), "done"
             one += [call, tool_result(f"call_{n}", result)]
             spelled = json.loads(json.dumps(call)) | {"content": ""}
@@ -402,7 +397,6 @@ class TestVeryLong:
             other += [spelled, tool_result(f"call_{n}", f"{result}\n")]
         found, again = walk(*one), walk(*other)
         assert found.request_state == again.request_state
-        assert len(list(runs_backwards(found.full()))) > RUNS_KEPT
 
     @pytest.mark.parametrize(
         "history",
@@ -441,6 +435,39 @@ class TestVeryLong:
             following = walker.walk(chat(*history, assistant(ANSWER + spaces), user("b")), SEED)
             assert following.reply is not None
             assert following.reply.state == reply.state
+
+    @pytest.mark.parametrize("text", ["", "e\u0301" * 2000], ids=["tools", "letters apart"])
+    def test_one_that_grows_from_its_beginning_goes_on(self, text: str) -> None:
+        walker, history = Walker(), [user("Go!")]
+        head = 0
+        for n in range(40 if text else PRECISE // 4):
+            found = walker.walk(chat(*history), SEED)
+            found.full()
+            assert n == 0 or (found.reply is not None and found.reply.state == head)
+            call = tool_call(f"call_{n}", "f", {"x": text})
+            reply = found.after_reply(found.conversation.read(chat(call).messages[0])[0])
+            assert reply is not None
+            head = reply.state
+            history += [call, tool_result(f"call_{n}", "done")]
+        cold = Walker().walk(chat(*history), SEED).reply
+        assert cold is not None
+        assert cold.state != head
+
+    @pytest.mark.parametrize("length", [100, 30_000])
+    def test_of_texts_that_are_not_composed_little_is_read(self, length: int) -> None:
+        """What is not read counts as sent, so that it can split and never merge."""
+        said = [
+            (user, assistant)[n % 2](f"{n} " + "e\u0301" * (length // 2))
+            for n in range(1 + 4 * COMPOSED // length)
+        ]
+        conversation, seen = counted(chat(*said))
+        strange = msgspec.structs.replace(conversation, plain={})
+        found = Walker().walk(strange, SEED)
+        assert sum(len(json.loads(raw)["content"]) for raw in set(seen)) <= 4 * COMPOSED
+        assert found.request_state == walk(*said).request_state
+        composed = [{**m, "content": m["content"].replace("e\u0301", "é")} for m in said]
+        assert walk(*said[:1], *composed[1:]).request_state != found.request_state
+        assert walk(*said[:-1], *composed[-1:]).request_state == found.request_state
 
     def test_elsewhere_it_goes_on_by_its_replies(self) -> None:
         index = MemoryIndex(10, 3600.0)

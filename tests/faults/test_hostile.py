@@ -5,12 +5,16 @@ What is counted and how stands in tests/faults/work.py.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import pytest
 
 from gateway_sessions.conversation import Conversation
+from gateway_sessions.detection import bounds, canonical
+from gateway_sessions.detection.bounds import AT_ONCE, COMPOSED, PART, PRECISE, PRECISE_STEP
 from gateway_sessions.detection.plan import OLDER_STATES
 from gateway_sessions.detection.session import EXCHANGES_KEPT
 from gateway_sessions.detection.view import CANDIDATES
@@ -110,6 +114,29 @@ HISTORIES: dict[str, Callable[[int], list[Json]]] = {
         message for said in alternating(size // 2) for message in (said, INSTRUCTION)
     ],
 }
+APART = {
+    "letters in two pieces": "e\u0301",
+    "syllables in three": "\u1112\u1161\u11ab",
+    "marks that stay apart": "\u0915\u093c",
+    "marks in the wrong order": "a\u0301\u0316",
+}
+
+
+class Composed:
+    """Counts the characters that are brought into NFC at more than a glance."""
+
+    combining = staticmethod(unicodedata.combining)
+
+    def __init__(self) -> None:
+        self.characters = 0
+
+    def normalize(self, form: Literal["NFC"], text: str) -> str:
+        """Compose a text, and count it."""
+        made = unicodedata.normalize(form, text)
+        self.characters += 0 if made is text else len(text)
+        return made
+
+
 LONGEST = 10_000
 PLAIN = [alternating, HISTORIES["prompts only"], HISTORIES["answers only"]]
 CALLS_A_MESSAGE = 20
@@ -130,6 +157,34 @@ class TestLongHistories:
         self, make: Callable[[int], list[Json]]
     ) -> None:
         assert calls(asks(Room(), *make(LONGEST), user("more"))) <= CALLS_A_MESSAGE * LONGEST
+
+    def test_of_messages_with_tool_calls_fewer_are_read(self) -> None:
+        took = []
+        for size in (LONGEST // 2, LONGEST):
+            conversation, read = counted(chat(*working(size), user("more")))
+            Room().send(conversation)
+            took.append(len(read))
+        assert took[1] <= 1.1 * took[0]
+        assert took[1] <= (PRECISE + PRECISE_STEP) // PART + 2 * AT_ONCE
+
+    @pytest.mark.parametrize("text", APART.values(), ids=APART)
+    @pytest.mark.parametrize("length", [100, 1000, 30_000])
+    @pytest.mark.parametrize("answered", [True, False], ids=["turns", "prompts"])
+    def test_few_characters_of_many_messages_are_composed(
+        self, text: str, length: int, answered: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        composed = Composed()
+        for module in (bounds, canonical):
+            monkeypatch.setattr(module, "unicodedata", composed)
+        took = []
+        for size in (4 * COMPOSED, 16 * COMPOSED, 32 * COMPOSED):
+            texts = [f"{n}: {text * (length // len(text))}" for n in range(size // length)]
+            said = [(assistant if answered and n % 2 else user)(t) for n, t in enumerate(texts)]
+            work = asks(Room(), *said, user("more"))
+            composed.characters = 0
+            work()
+            took.append(composed.characters)
+        assert max(took) <= 10 * COMPOSED
 
     @pytest.mark.parametrize("make", HISTORIES.values(), ids=HISTORIES)
     def test_look_ups_do_not_grow_with_it(self, make: Callable[[int], list[Json]]) -> None:
