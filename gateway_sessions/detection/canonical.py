@@ -227,8 +227,9 @@ def _arguments(call: ToolCall) -> bytes:
             sent = _sorted_json(_whole_numbers(arguments))
         if sent.isascii():
             return sent
+        composed = _composed(sent.decode())
         # Composed letters may sort otherwise than decomposed ones.
-        return _sorted_json(_from_json(_composed(sent.decode())))
+        return sent if composed == sent else _sorted_json(_from_json(composed))
     except (OverflowError, RecursionError, TypeError, ValueError):
         # Integers beyond 64 bits and absurd nesting: no canonical JSON, so any stable text does.
         return repr(arguments).encode("utf-8", "surrogatepass")
