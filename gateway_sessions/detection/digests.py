@@ -39,10 +39,19 @@ class DigestMemo:
         known = self._young.get(key) or self._old.get(key)
         if known is None:
             known = tuple(digest_parts(m.role, m.parts) for m in conversation.read(raw))
+        self._keep(key, known)
+        return known
+
+    def put(
+        self, conversation: Conversation, raw: msgspec.Raw, digests: tuple[Digested, ...]
+    ) -> None:
+        """Remember the digests of a raw message that was read elsewhere."""
+        self._keep(xxh3_64_intdigest(raw, reader(conversation.read)), digests)
+
+    def _keep(self, key: int, digests: tuple[Digested, ...]) -> None:
         if len(self._young) >= DIGESTS_KEPT // 2:
             self._old, self._young = self._young, {}
-        self._young[key] = known
-        return known
+        self._young[key] = digests
 
     def items(self, conversation: Conversation, raws: Sequence[msgspec.Raw]) -> list[Item]:
         """Return the digests of raw messages, as far as possible without reading them."""

@@ -19,6 +19,9 @@ from gateway_sessions.detection.plain import (
     read_plains,
 )
 
+Newest = list[tuple[msgspec.Raw, tuple[Message, ...]]]
+"""Messages that were read, in wire order, each with what it says."""
+
 ONE_BY_ONE = 32
 """Messages that are read one by one; further ones are read many at once."""
 
@@ -62,14 +65,14 @@ def _roles(
 
 def newest_read(
     conversation: Conversation, start: int, digests: DigestMemo
-) -> tuple[list[tuple[msgspec.Raw, tuple[Message, ...]]], int, int, Budget]:
+) -> tuple[Newest, int, int, Budget]:
     """Read backwards to the start of the newest answer, or as far as anybody reads.
 
     Return what was read in wire order, the place where it starts, that where the answer ends, and
     what may still be read.
     """
     raws, read = conversation.messages, conversation.read
-    found: list[tuple[msgspec.Raw, tuple[Message, ...]]] = []
+    found: Newest = []
     ahead: list[tuple[Message, ...]] = []
     place = len(raws)
     answer_end, size, budget = start, 0, Budget()

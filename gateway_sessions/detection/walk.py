@@ -22,6 +22,7 @@ from xxhash import xxh3_64, xxh3_64_intdigest
 from gateway_sessions.conversation import ASSISTANT, SYSTEM, USER, Conversation, Message, Text
 from gateway_sessions.detection.bounds import (
     PRECISE,
+    SMALL,
     Budget,
     apart,
     is_large,
@@ -43,7 +44,7 @@ from gateway_sessions.detection.chains import (
     summed_up,
 )
 from gateway_sessions.detection.digests import DIGESTS_KEPT, DigestMemo, reader
-from gateway_sessions.detection.ends import leading_system, newest_read
+from gateway_sessions.detection.ends import Newest, leading_system, newest_read
 from gateway_sessions.detection.memo import StateMemo
 from gateway_sessions.detection.quick import first_prompt, one_more_turn
 from gateway_sessions.detection.runs import Item, LongHistory, Said, runs_of
@@ -266,6 +267,7 @@ class Walker:
             read += messages
         digests = digest_messages(read)
         digested: list[Item] = list(zip(digests, read, strict=True))
+        self._note_large(conversation, newest, digests)
         if known is not None and ASSISTANT in [d.role for d in digests if d.links]:
             base = Run(None, False, b"", 0, (), known)
             said = runs_of(conversation, digested, instructions=False)
@@ -283,7 +285,20 @@ class Walker:
             hasher.update(b",".join([raw for raw, _ in newest]))
             self._states.put(hasher.intdigest(), tail.state)
         opening = None if cut > start else [m for _, messages in newest[:2] for m in messages]
+        if cut == start + 1 and newest and len(newest[0][0]) > SMALL:
+            opening = [*conversation.read(raws[start]), *newest[0][1]]
         return Walk(conversation, seed, start, read, tail, complete, answer_end, self, opening)
+
+    def _note_large(
+        self, conversation: Conversation, newest: Newest, digests: Sequence[Digested]
+    ) -> None:
+        """Remember digests of large messages, which rules would have to read again."""
+        place = 0
+        for raw, messages in newest:
+            if len(raw) > SMALL:
+                found = tuple(digests[place : place + len(messages)])
+                self._digests.put(conversation, raw, found)
+            place += len(messages)
 
     def chain(self, conversation: Conversation, start: int, seed: int) -> Run | None:
         """Return the last run of the whole chain, each message digested or remembered."""

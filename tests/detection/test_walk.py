@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from gateway_sessions.conversation import ASSISTANT, SYSTEM, USER, Conversation, Message, Text
-from gateway_sessions.detection.bounds import COMPOSED, PART, PRECISE, PRECISE_STEP
+from gateway_sessions.detection.bounds import COMPOSED, PART, PRECISE, PRECISE_STEP, SMALL
 from gateway_sessions.detection.canonical import digest_parts
 from gateway_sessions.detection.chains import RUNS_KEPT, next_state, runs_backwards
 from gateway_sessions.detection.walk import LONG_HISTORY, Walk, Walker
@@ -381,6 +381,17 @@ class TestMemory:
 
 def taking_turns(messages: int) -> list[dict[str, Any]]:
     return [(user, assistant)[n % 2](f"message {n}") for n in range(messages)]
+
+
+def test_a_large_message_is_read_once() -> None:
+    said = [user("q"), tool_call("c", "f", {"x": "word " * SMALL}), tool_result("c", "done")]
+    conversation, seen = counted(chat(*said))
+    again, walker = chat(*said), Walker()
+    opening = walker.walk(conversation, SEED).opening()
+    assert opening == [message for raw in again.messages[:2] for message in again.read(raw)]
+    digests = [walker.digests(conversation, raw) for raw in conversation.messages]
+    assert digests == [Walker().digests(again, raw) for raw in again.messages]
+    assert seen.count(bytes(conversation.messages[1])) == 1
 
 
 class TestVeryLong:
