@@ -54,6 +54,8 @@ class Ask(msgspec.Struct, gc=False):
     """Why the rule at hand did not answer, for explanations."""
     known: list[Session] | None = None
     """What `at_reply` found."""
+    passed_over: Session | None = None
+    """A session that knows the history, which is more likely another's all the same."""
     claimed: Text | None = None
     """The tool call's argument that a sub-agent was found to open with."""
 
@@ -70,6 +72,8 @@ class Ask(msgspec.Struct, gc=False):
         live = [session for session in found if session.used >= limit or session.pending]
         if expires and not live and self.expired is None:
             self.expired = max(found, key=_used)
+        if self.passed_over is not None:
+            return [session for session in live if session is not self.passed_over]
         return live
 
     def is_sender(self, session: Session) -> bool:
@@ -128,7 +132,20 @@ class Ask(msgspec.Struct, gc=False):
         if len(candidates) == 1:
             return candidates[0], False
         ranked = sorted(candidates, key=self._rank, reverse=True)
-        return ranked[0], self._fit(ranked[0]) == self._fit(ranked[1])
+        ranked = self._waiting_since(ranked[0], ranked) or ranked
+        return ranked[0], len(ranked) > 1 and self._fit(ranked[0]) == self._fit(ranked[1])
+
+    def _waiting_since(self, likeliest: Session, ranked: list[Session]) -> list[Session]:
+        """Return the sessions that wait, if the likeliest has not been used since one of them was.
+
+        A client may change to another dialect on the way, with another user agent and model.  It
+        rather goes on with what has just been answered than back in what was left long ago.
+        """
+        rank = self._fit(likeliest)
+        if rank[-1]:
+            return []
+        waiting = [s for s in ranked if self._fit(s)[-1] and self._fit(s)[:2] == rank[:2]]
+        return waiting if any(s.used > likeliest.used for s in waiting) else []
 
     def _told(self, session: Session) -> dict[str, Any]:
         """Return what `choose` goes by, for explanations."""

@@ -18,6 +18,7 @@ from gateway_sessions.detection.chains import Run
 from gateway_sessions.detection.fuzzy import spoken
 from gateway_sessions.detection.plan import anchor_key, last_key, older_states, replies
 from gateway_sessions.detection.session import Session
+from gateway_sessions.detection.turns import LONGEST
 
 ENOUGH_TEXT = 60
 """Characters of canonical text that must agree before a reply can be told from a phrase that
@@ -30,7 +31,9 @@ class Evidence:
     """What speaks for one session, in characters of agreeing text."""
 
     __slots__ = (
+        "adds",
         "by_reply_alone",
+        "is_as_long",
         "is_sender",
         "newest",
         "replies",
@@ -39,10 +42,12 @@ class Evidence:
         "weight",
     )
 
-    def __init__(self, session: Session, *, is_sender: bool) -> None:
-        """Know nothing yet of a session; ``is_sender`` as `Ask.is_sender` says."""
+    def __init__(self, session: Session, ask: Ask) -> None:
+        """Know nothing yet of what a session has in common with a request."""
         self.session = session
-        self.is_sender = is_sender
+        self.is_sender = ask.is_sender(session)
+        self.is_as_long = session.messages == ask.plan.messages_to_reply()
+        """Whether the request has as many messages as the session would have now."""
         self.replies = 0
         """What the replies count for, apart from what came before them."""
         self.weight = 0
@@ -50,16 +55,25 @@ class Evidence:
         """Whether the newest reply is one of this session's."""
         self.by_reply_alone = False
         """Whether the newest reply agrees, but not what it answered."""
+        self.adds = False
+        """Whether its newest prompt says what the newest reply answers, and more."""
         self.waits = False
         """Whether the session waits after the newest turn."""
 
-    def rank(self) -> tuple[bool, int, bool, bool, int]:
+    def rank(self) -> tuple[bool, int, bool, bool, int, bool]:
         """Return what speaks for a session, weightiest first.
 
         Who knows the very beginning of what is sent knows more, but where a client sends the end
         of its history that is not the beginning of what was said.
         """
-        return self.newest, self.replies, self.is_sender, self.waits, self.weight
+        return (
+            self.newest,
+            self.replies,
+            self.is_sender,
+            self.waits,
+            self.weight,
+            self.is_as_long,
+        )
 
     def told(self) -> dict[str, Any]:
         """Return this for explanations."""
@@ -81,15 +95,12 @@ class _Found:
         """Let a key speak for whoever knows it; with ``alone``, if no call speaks against that."""
         live = self._ask.live(key, expires=weight >= ENOUGH_TEXT)
         known = [
-            self.sessions.setdefault(session.id, self._new(session))
+            self.sessions.setdefault(session.id, Evidence(session, self._ask))
             for session in (self._ask.narrowed(live) if alone else live)
         ]
         for evidence in known:
             evidence.weight += weight
         return known
-
-    def _new(self, session: Session) -> Evidence:
-        return Evidence(session, is_sender=self._ask.is_sender(session))
 
     def only_expired(self) -> bool:
         """Whether all that is known so far is an expired session's."""
@@ -142,9 +153,9 @@ def _count_rewritten(ask: Ask, key: int, found: list[Evidence]) -> None:
         return
     for evidence in waiting:
         turn = ask.turns.of(evidence.session)
-        if turn is not None and _adds_to(turn.prompt.strip(), asked):
+        if turn is not None and _adds_to(turn.prompt, asked):
             evidence.weight += len(fold_text(asked))
-            evidence.by_reply_alone, evidence.waits = False, True
+            evidence.by_reply_alone, evidence.adds, evidence.waits = False, True, True
 
 
 def _asked_before(ask: Ask) -> str:
@@ -157,7 +168,14 @@ def _asked_before(ask: Ask) -> str:
 
 
 def _adds_to(prompt: str, asked: str) -> bool:
-    """Whether a prompt begins or ends with a text, and something else stands apart from it."""
+    """Whether a prompt begins or ends with a text, and something else stands apart from it.
+
+    Of a long prompt only the start is kept, so no more of the text can follow than that holds.
+    """
+    place = prompt.find(asked[:ENOUGH_TEXT]) if len(prompt) == LONGEST else 0
+    if place > 0 and prompt[place - 1].isspace() and asked.startswith(prompt[place:]):
+        return True
+    prompt = prompt.strip()
     more = len(prompt) - len(asked)
     return more > 0 and (
         (prompt.startswith(asked) and prompt[-more].isspace())
@@ -172,11 +190,16 @@ def knows_all(ask: Ask, evidence: Evidence, newest: Run) -> bool:
     """
     if not evidence.newest or evidence.by_reply_alone:
         return False
+    return evidence.is_as_long or gave_all(ask, evidence, newest)
+
+
+def gave_all(ask: Ask, evidence: Evidence, newest: Run) -> bool:
+    """Whether a session gave all replies of a history, to the very words that they answer."""
     whole = newest.weight
     for reply in replies(ask.plan.walk):
         turn = reply.weight + (reply.before.weight if reply.before else 0)
         whole += UNGUESSABLE if reply.call_ids else turn
-    return evidence.replies >= whole or evidence.session.messages == ask.plan.messages_to_reply()
+    return evidence.replies >= whole
 
 
 def waits_after(session: Session, key: int) -> bool:

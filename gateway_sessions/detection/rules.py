@@ -65,7 +65,7 @@ def explicit(ask: Ask) -> Verdict | None:
         nameless = [session for session in ask.at_reply() if not session.explicit_key]
         if nameless:
             session, toss_up = ask.choose(nameless)
-            if not toss_up:
+            if not toss_up and not _is_gone_back_in(ask, session):
                 reason = f"{given.source} is new, on the history of a session without an id"
                 return Verdict(session, ask.relation_to(session), v.EXPLICIT, 0.95, reason)
     session_id = ask.name(plan.scope, given.kind, given.value)
@@ -91,6 +91,13 @@ def explicit(ask: Ask) -> Verdict | None:
     origin = ask.named(_key_of(ask, given, given.previous))
     previous = origin.id if origin else ask.name(plan.scope, given.kind, given.previous)
     return msgspec.structs.replace(verdict, previous_session_id=previous)
+
+
+def _is_gone_back_in(ask: Ask, session: Session) -> bool:
+    """Whether another application would go back in a session: that is hardly the same one."""
+    reply = ask.plan.walk.reply
+    waits = reply is not None and session.waits_at(reply.state)
+    return not waits and is_stranger(session, ask.plan)
 
 
 def _key_of(ask: Ask, given: Explicit, value: str) -> int:
@@ -211,9 +218,11 @@ def repeat(ask: Ask) -> Verdict | None:
     sessions = [session for session, became in found if became == outcome]
     if outcome != _FAILED and not ask.plan.retries and reply is not None:
         twins = [session for session in ask.at_reply() if session.waits_at(reply.state)]
-        if twins and all(session in ask.at_reply() for session in sessions):
+        equal = all(session in ask.at_reply() for session in sessions)
+        if twins and (equal or all(session.knows(reply.state) for session in sessions)):
+            # Those that know the history, but are not among `at_reply`, made other tool calls.
+            ask.doubtful = equal
             ask.note = "the very same request was sent, but by a session with an equal twin"
-            ask.doubtful = True
             return None
     if outcome == _IN_FLIGHT and not ask.plan.retries and _is_given_again(ask):
         ask.note = "the very same request is in flight, but the task was given to another as well"

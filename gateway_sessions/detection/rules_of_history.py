@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from gateway_sessions.detection import verdict as v
-from gateway_sessions.detection.ask import Ask, is_stranger
+from gateway_sessions.detection.ask import Ask, agreeing, is_stranger
 from gateway_sessions.detection.chains import runs_backwards
 from gateway_sessions.detection.echo_rules import compaction
 from gateway_sessions.detection.evidence import (
     ENOUGH_TEXT,
     UNGUESSABLE,
     evidence_of,
+    gave_all,
     knows_all,
     only_one_waits,
     waits_after,
@@ -59,23 +60,29 @@ def is_rather_anothers(ask: Ask, session: Session) -> bool:
         return False
     stranger = is_stranger(session, ask.plan)
     known = ask.at_reply()
-    if stranger and session not in known and any(map(ask.is_sender, known)):
-        ask.note = "a session of the sender's own knows this history as well"
+    alike = agreeing(session, ask.plan)
+    gone_back = not session.waits_at(newest.state)
+    if stranger and gone_back and any(agreeing(other, ask.plan) > alike for other in known):
+        ask.note = "a session nearer to the sender knows this history as well"
+        ask.passed_over = session
         return True
     if not stranger and session.head == newest.state:
         return False
-    gone_back = stranger and not session.waits_at(newest.state)
     key = last_key(ask.plan.scope, newest)
     waiting = [
-        other
-        for other in ask.live(key)
-        if ask.is_sender(other) and waits_after(other, key) and (gone_back or other.was_retold())
+        s for s in ask.live(key) if s not in known and ask.is_sender(s) and waits_after(s, key)
     ]
-    if not waiting or any(other in known for other in waiting):
+    if not waiting or any(ask.is_sender(s) and s.waits_at(newest.state) for s in known):
         return False
-    if any(e.session in waiting and knows_all(ask, e, newest) for e in evidence_of(ask, newest)):
-        ask.note = "a session of the sender's own waits after the very same turns"
-        return True
+    for evidence in evidence_of(ask, newest):
+        other = evidence.session
+        if other not in waiting or not knows_all(ask, evidence, newest):
+            continue
+        left = stranger or (session.was_retold() and gave_all(ask, evidence, newest))
+        if evidence.adds or other.was_retold() or (gone_back and left):
+            ask.note = "a session of the sender's own waits after the very same turns"
+            ask.passed_over = session
+            return True
     return False
 
 

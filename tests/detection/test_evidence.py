@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway_sessions.detection.settings import DetectionSettings
-from gateway_sessions.testing import ChatClient, Desk, assistant, user
+from gateway_sessions.testing import ChatClient, Desk, assistant, tool_call, tool_result, user
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 
@@ -102,8 +102,81 @@ class TestTheSendersOwn:
         again = shop(desk).send([user("hi")], model="fallback").tag
         assert (again.session_id, again.relation) == (sent.tag.session_id, "retry")
 
+    def test_a_repetition_where_a_session_nearer_to_the_sender_went_another_way(self) -> None:
+        desk = Desk()
+        one, other = shop(desk), bank(desk)
+        for talk in (one, other):
+            talk.ask(ASKED, REFUSAL)
+        one.ask("Why?", "The law says so.")
+        own = other.ask("And an oak?", REFUSAL)
+        tag = other.send([*other.history[:2], user("Why?")]).tag
+        assert (tag.session_id, tag.relation) == (own.session_id, "fork")
+
+    def test_a_repetition_whose_tool_calls_are_anothers(self) -> None:
+        desk = Desk()
+        one, other = shop(desk), shop(desk)
+        calls = [tool_call(f"call_{number}", "trees") for number in range(2)]
+        tags = [talk.ask("Which?", call) for talk, call in zip((one, other), calls, strict=True)]
+        for number, talk in enumerate((one, other)):
+            talk.ask(tool_result(f"call_{number}", "A walnut."), REFUSAL)
+        one.send([*one.history, user("Why?")]).fail()
+        one.ask("Why?", "The law says so.")
+        tag = other.ask("Why?", "The law says so.")
+        assert (tag.session_id, tag.relation) == (tags[1].session_id, "continue")
+
+    def test_windows_that_say_the_same(self) -> None:
+        desk = Desk()
+        one, other = shop(desk), shop(desk)
+        for talk, animal in ((one, "foxes"), (other, "owls")):
+            own = talk.ask(f"Tell me about {animal}.", f"Of {animal}: {LONG}")
+            talk.ask(ASKED, REFUSAL)
+            talk.history = talk.history[-2:]
+            found = talk.ask(f"And with {animal} about?", "The law says so.")
+            assert (found.session_id, found.source) == (own.session_id, "anchor")
+
+    def test_who_goes_back_to_the_beginning_is_no_window(self) -> None:
+        desk = Desk()
+        one, other = shop(desk), shop(desk)
+        own = one.ask(ASKED, REFUSAL)
+        one.ask("Why?", "The law says so.")
+        other.ask("Tell me about foxes.", LONG)
+        other.ask(ASKED, REFUSAL)
+        tag = one.send([*one.history[:2], user("Why, please?")]).tag
+        assert (tag.session_id, tag.relation) == (own.session_id, "fork")
+
+    def test_an_id_that_is_new_on_the_history_of_another_application(self) -> None:
+        desk = Desk()
+        one = shop(desk)
+        known = one.ask(ASKED, REFUSAL)
+        one.ask("Why?", "The law says so.")
+        named = desk.client(headers={"x-session-id": "b"}, fields={"model": "b"})
+        tag = named.send([*one.history[:2], user("Why?")]).tag
+        assert (tag.session_id == known.session_id, tag.source) == (False, "explicit")
+
 
 class TestGoingBack:
+    def test_who_changes_the_dialect_goes_on_where_it_was_just_answered(self) -> None:
+        desk = Desk()
+        left, changing = (desk.client(fields={"model": m}, headers={"user-agent": m}) for m in "ab")
+        left.ask(ASKED, REFUSAL)
+        left.ask("Why?", "The law says so.")
+        desk.clock.advance(600)
+        own = changing.ask(ASKED, REFUSAL)
+        desk.clock.advance(1)
+        changed = desk.client(fields={"model": "a"}, headers={"user-agent": "a"})
+        tag = changed.send([*changing.history, user("And an oak?")]).tag
+        assert (tag.session_id, tag.relation) == (own.session_id, "continue")
+
+    def test_unless_what_it_left_was_used_since(self) -> None:
+        desk = Desk()
+        back, waiting = (desk.client(fields={"model": m}, headers={"user-agent": m}) for m in "ab")
+        waiting.ask(ASKED, REFUSAL)
+        desk.clock.advance(600)
+        own = back.ask(ASKED, REFUSAL)
+        back.ask("Why?", "The law says so.")
+        tag = back.send([*back.history[:2], user("And an oak?")]).tag
+        assert (tag.session_id, tag.relation) == (own.session_id, "fork")
+
     def test_who_was_busy_last_goes_back(self) -> None:
         desk = Desk()
         talks = [shop(desk), shop(desk)]
@@ -140,6 +213,16 @@ class TestContextThatIsLeftOut:
         desk = Desk()
         talks = [self.dressed(desk, f"Is {n} prime?", f"About {n}") for n in (3, 5, 7)]
         assert talks[0].ask("Why?").relation == "first"
+
+    def test_of_what_is_long_the_beginning_is_enough(self) -> None:
+        desk = Desk()
+        asked = "Count these: " + "fox owl " * 1000
+        for time in ("10:01", "10:05"):
+            talk = shop(desk)
+            own = talk.ask(f"[{time}] {asked}", REFUSAL)
+            talk.history[0] = user(asked)
+            found = talk.ask(f"[{time}] Why?", REFUSAL)
+            assert (found.session_id, found.source) == (own.session_id, "anchor")
 
     def test_two_that_asked_the_same_are_not_told_apart(self) -> None:
         desk = Desk()
