@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +26,15 @@ _POSTGRES = map(str, Path("/usr/lib/postgresql").glob("*/bin"))
 PATH = os.pathsep.join((os.environ.get("PATH", ""), *_POSTGRES, "/usr/sbin"))
 """Where outside programs are; Debian keeps PostgreSQL's server off the path, and what makes file
 systems off that of users."""
+
+
+def pytest_configure() -> None:
+    """Let processes that tests start be interrupted.
+
+    A shell lets what it runs in the background ignore interrupts, and so would all that starts.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure() -> None:
