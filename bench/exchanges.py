@@ -33,6 +33,9 @@ KINDS = {
 }
 """The targets beside the bare proxy, of `bench.throughput`, and the folder of each."""
 WRITERS = ("jsonl", "sqlite")
+RECORDER = "recorder"
+"""As the gateway calls what is on its way to the recorder, before any writer: the beginning of an
+exchange and its end."""
 SETTLE_SECONDS = 300.0
 """What a recorder gets for what waits when the load ends."""
 
@@ -43,7 +46,7 @@ class Kept:
 
     writer: str
     offered: int
-    """Events."""
+    """Events; of the recorder's own queue, beginnings and ends of exchanges."""
     dropped: int
     """Of these, as the gateway counts them."""
     found: str
@@ -63,9 +66,10 @@ def run(*, quick: bool) -> str:
                 # Counted before they end, when each session that is live gets one more event.
                 url = targets[one].url
                 seconds = settled(url)
-                rows = left(folder / place, counters(url)) if place != "off" else ()
+                sent = requests.get(f"{url}/metrics", timeout=30).json()["requests"]["total"]
+                rows = left(folder / place, counters(url), sent) if place != "off" else ()
                 kept += [[one, *_row(each), f"{seconds:.1f}"] for each in rows]
-    heads = ["target", "writer", "events", "dropped", "found", "MB", "written after s"]
+    heads = ["target", "writer", "offered", "dropped", "found", "MB", "written after s"]
     return "\n\n".join(
         [
             report.machine(),
@@ -129,11 +133,14 @@ def counters(url: str) -> dict[str, dict[str, int]]:
             writer.partition("=")[2].strip('"'), dict.fromkeys(names.values(), 0)
         )
         own[kind] += int(float(value))
-    return {name: own for name, own in found.items() if name in WRITERS}
+    return {name: own for name, own in found.items() if name in (*WRITERS, RECORDER)}
 
 
-def left(folder: Path, counted: Mapping[str, Mapping[str, int]]) -> Sequence[Kept]:
-    """Return what each writer was offered and what it left in a folder."""
+def left(folder: Path, counted: Mapping[str, Mapping[str, int]], sent: int) -> Sequence[Kept]:
+    """Return what the recorder and each writer were offered, and what is left in a folder.
+
+    ``sent`` are the exchanges that the gateway carried.
+    """
     files = list((folder / "sessions").rglob("*.jsonl"))
     lines = sum(file.read_bytes().count(b"\n") for file in files)
     with contextlib.closing(sqlite3.connect(folder / "sessions.db")) as database:
@@ -143,15 +150,20 @@ def left(folder: Path, counted: Mapping[str, Mapping[str, int]]) -> Sequence[Kep
         "jsonl": (f"{lines:,} events of {len(files):,} sessions", files),
         "sqlite": (f"{exchanges:,} exchanges of {sessions:,} sessions", [folder / "sessions.db"]),
     }
+    lost = counted[RECORDER]["dropped"] if RECORDER in counted else 0
     return [
-        Kept(
-            writer,
-            own["written"] + own["dropped"],
-            own["dropped"],
-            found[writer][0],
-            sum(file.stat().st_size for file in found[writer][1]) / 2**20,
-        )
-        for writer, own in sorted(counted.items())
+        Kept(RECORDER, 2 * sent, lost, f"{exchanges:,} of {sent:,} exchanges", 0.0),
+        *(
+            Kept(
+                writer,
+                own["written"] + own["dropped"],
+                own["dropped"],
+                found[writer][0],
+                sum(file.stat().st_size for file in found[writer][1]) / 2**20,
+            )
+            for writer, own in sorted(counted.items())
+            if writer in WRITERS
+        ),
     ]
 
 
