@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -35,14 +35,13 @@ from gateway_sessions.detection.verdict import ECHO, SUBAGENT, Verdict
 from gateway_sessions.detection.view import CANDIDATES
 from gateway_sessions.index.breaker import Breaker
 from gateway_sessions.index.committer import Committer
-from gateway_sessions.index.held import HABIT, Held, HeldHabit, HeldSession
+from gateway_sessions.index.habits import Habits
+from gateway_sessions.index.held import HABIT, Held, HeldSession
 from gateway_sessions.index.memory import MemoryIndex
 from gateway_sessions.index.store import PromptStore, Store, StoredSession, StoreFailed, prompt
 
 logger = logging.getLogger(__name__)
 
-HABITS_KEPT = 4096
-"""Instructions of which the version in the store is known; others are asked for again."""
 IDLE_KEPT = 10_000
 """Ended sessions of which it is still to be found out whether they went on elsewhere."""
 
@@ -105,7 +104,7 @@ class SharedIndex:
         self._leaving: dict[str, HeldSession] = {}
         """Sessions that had to leave this process before what is new of them was stored."""
         self._clients: dict[int, deque[str]] = {}
-        self._habits: OrderedDict[tuple[int, int], HeldHabit] = OrderedDict()
+        self._habits = Habits(detector.memories.asides)
         self._committer = Committer(store, self._worked, self._failed, self._merged)
         self._idle: dict[str, HeldSession] = {}
         self._asking: asyncio.Task[None] | None = None
@@ -210,7 +209,9 @@ class SharedIndex:
             parent = self._held.get(session.parent)
             if parent is not None:
                 self._committer.changed(parent)
-        self._learn_habit(plan.scope.seed, plan.agent, now)
+        habit = self._habits.news(plan.scope.seed, plan.agent, now)
+        if habit is not None:
+            self._committer.changed(habit)
         if self._at_once:
             self._committer.store_now()
 
@@ -265,7 +266,7 @@ class SharedIndex:
         asked = here if lookups.client is None else here.union(self._begun(scope, lookups.client))
         known = {name: held.version for name in asked if (held := self._held.get(name))}
         if lookups.agent is not None:
-            habit = self._habits.get((scope, lookups.agent))
+            habit = self._habits.of(scope, lookups.agent)
             if habit is not None:
                 known[habit.id] = habit.version
         keys = lookups.keys(scope)
@@ -277,7 +278,7 @@ class SharedIndex:
             if not each.id.startswith(HABIT):
                 self._learn(scope, each, now)
             elif lookups.agent is not None:
-                self._learn_of_habit(scope, lookups.agent, each)
+                self._habits.learn(scope, lookups.agent, each)
         if len(here) > len(found) or here.difference(each.id for each in found):
             self._forget(here.difference(each.id for each in found), known, len(found))
 
@@ -342,29 +343,6 @@ class SharedIndex:
                 self._local.forget(held.session)
                 forgotten(held.session, held.begun_by, self._memories)
                 del self._held[name]
-
-    def _learn_habit(self, scope: int, agent: int, now: float) -> None:
-        """Store what instructions serve for, if that is news."""
-        habit = self._habits.get((scope, agent))
-        if habit is None:
-            if self._memories.asides.of(scope, agent) is None:
-                return
-            habit = self._habit(scope, agent)
-        if habit.is_news:
-            habit.used = now
-            self._committer.changed(habit)
-
-    def _learn_of_habit(self, scope: int, agent: int, found: StoredSession) -> None:
-        habit = self._habits.get((scope, agent)) or self._habit(scope, agent)
-        if found.id == habit.id and found.state is not None and found.version > habit.version:
-            habit.met(found)
-
-    def _habit(self, scope: int, agent: int) -> HeldHabit:
-        if len(self._habits) >= HABITS_KEPT:
-            self._habits.popitem(last=False)
-        habit = HeldHabit(scope, agent, self._memories.asides)
-        self._habits[scope, agent] = habit
-        return habit
 
     async def _ask_about_idle(self) -> None:
         """Announce the end of sessions that nobody has used since elsewhere."""
