@@ -26,7 +26,7 @@ STREAM_CONNECTIONS = 96
 """As many streams as fill the bare proxy nearly; beyond that, proxies fall behind and find
 several events in one read, which makes the slower ones look better."""
 
-ROUNDS = {True: (2, 1.0, 50), False: (3, 3.0, 400)}
+ROUNDS = {True: (2, 1.0, 50), False: (3, 3.0, 120)}
 """Of a quick run and of a real one: rounds, seconds of load in each, single requests."""
 
 BARE = "bare proxy"

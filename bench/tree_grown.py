@@ -20,9 +20,10 @@ from gateway_sessions.analysis.scribe import Scribe, ScribeOptions
 from gateway_sessions.analysis.toolbook import Made
 from gateway_sessions.analysis.trees import Trees
 from gateway_sessions.config import Config, detection_settings
+from gateway_sessions.exchange_log import read_log
 from gateway_sessions.milestones import Arrived, Ended, Finished
 from gateway_sessions.prices import Prices
-from gateway_sessions.replay import Replay, read_log
+from gateway_sessions.replay import Replay
 from gateway_sessions.telemetry import SessionEnded, Telemetry
 from gateway_sessions.tracker import Tracker
 

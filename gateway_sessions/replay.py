@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC
 from itertools import count
 from typing import Any
 
@@ -15,51 +15,11 @@ from gateway_sessions.conversation import Reply
 from gateway_sessions.detection.detector import Sender
 from gateway_sessions.detection.verdict import RESET
 from gateway_sessions.dialects import Dialect, counted_dialect, dialect_for
-from gateway_sessions.errors import UnreadableBody, UnreadableLog
+from gateway_sessions.errors import UnreadableBody
 from gateway_sessions.exchange import SessionTag
+from gateway_sessions.exchange_log import LoggedExchange, LoggedResponse
 from gateway_sessions.milestones import Arrived, Ended, Finished
 from gateway_sessions.tracker import Tracked, Tracker
-
-
-class LoggedRequest(msgspec.Struct):
-    """The request of an exchange log line."""
-
-    path: str
-    method: str = "POST"
-    headers: dict[str, str | list[str]] | None = None
-    body: msgspec.Raw = msgspec.Raw(b"null")
-    messages_left_out: int = 0
-    """In our own traces: messages that came before those of ``body``."""
-
-
-class LoggedResponse(msgspec.Struct):
-    """The response of an exchange log line; ``body`` is an object, a stream's text, or null."""
-
-    status: int = 200
-    headers: dict[str, str | list[str]] | None = None
-    body: msgspec.Raw = msgspec.Raw(b"null")
-    duration_ms: float = 0.0
-    client_aborted: bool = False
-    error: str | None = None
-
-
-class LoggedClient(msgspec.Struct):
-    """The sender of a logged request."""
-
-    ip: str = ""
-    scope: str = ""
-    """Set in our own traces, whose credentials are masked: it tells senders apart instead,
-    whichever headers ``session.scope.headers`` names."""
-
-
-class LoggedExchange(msgspec.Struct):
-    """One line of an exchange log, or one trace file."""
-
-    timestamp: datetime
-    request: LoggedRequest
-    response: LoggedResponse | None = None
-    request_id: str = ""
-    client: LoggedClient = msgspec.field(default_factory=LoggedClient)
 
 
 class LoggedVerdict(msgspec.Struct):
@@ -75,35 +35,6 @@ log may say so (durations in another unit).  The one that ends first ends early 
 
 _OVERHEAD = 2048
 """Bytes that an exchange in flight takes beside its bodies."""
-
-_decode_line = msgspec.json.Decoder(LoggedExchange).decode
-
-
-def read_log(lines: Iterable[bytes | str], name: str = "log") -> Iterator[LoggedExchange]:
-    """Yield the exchanges of a log, blank lines left out.
-
-    Raises:
-        UnreadableLog: a line is no exchange; the text names the line.
-    """
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        yield read_line(line, name, number)
-
-
-def read_line(line: bytes | str, name: str, number: int, unit: str = "line") -> LoggedExchange:
-    """Return the exchange of one line, or of whatever ``unit`` the log consists of.
-
-    Raises:
-        UnreadableLog: the line is no exchange.
-    """
-    try:
-        return _decode_line(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UnreadableLog(
-            f"{name}, {unit} {number}: not an exchange ({error}); each {unit} needs a JSON object "
-            "with timestamp, request and response."
-        ) from None
 
 
 class Replay:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from gateway_sessions.conversation import Reply
 from gateway_sessions.dialects import Dialect
 from gateway_sessions.exchange import Client, Headers, Request, Response
+from gateway_sessions.exchange_log import LoggedExchange, LoggedResponse
 from gateway_sessions.milestones import Arrived, Finished
 from gateway_sessions.redaction import masked_headers
 from gateway_sessions.tracker import Tracked
-
-if TYPE_CHECKING:
-    from gateway_sessions.replay import LoggedExchange, LoggedResponse
 
 
 def arrived(

@@ -10,9 +10,9 @@ import pytest
 
 from gateway_sessions import replay
 from gateway_sessions.detection.settings import DetectionSettings, ScopeSettings
-from gateway_sessions.errors import UnreadableLog
 from gateway_sessions.exchange import SessionTag
-from gateway_sessions.replay import LoggedVerdict, Replay, read_line, read_log
+from gateway_sessions.exchange_log import read_log
+from gateway_sessions.replay import LoggedVerdict, Replay
 from gateway_sessions.telemetry import Telemetry
 from gateway_sessions.testing import assistant, user
 from gateway_sessions.tracker import Tracker
@@ -340,44 +340,3 @@ class TestTraces:
         bare["request"] |= {"headers": None, "body": None}
         bare["response"] |= {"headers": None, "body": None}
         assert verdicts(bare) == [LoggedVerdict("r0", None)]
-
-
-class TestReading:
-    def test_blank_lines_are_left_out(self) -> None:
-        text = json.dumps(line(0, "hi"))
-        assert len(list(read_log(["", text, " \n", text.encode(), b"\n"]))) == 2
-
-    @pytest.mark.parametrize(
-        "bad",
-        [
-            "hello",
-            "{}",
-            "[]",
-            "null",
-            b"\xff\xfe",
-            '{"timestamp": "yesterday", "request": {"path": "/"}}',
-            '{"timestamp": "2026-02-08T07:22:40Z"}',
-            '{"timestamp": "2026-02-08T07:22:40Z", "request": {}}',
-            '{"timestamp": "2026-02-08T07:22:40Z", "request": {"path": "/"}, "response": 7}',
-            '{"timestamp": 1, "request": ' + "[" * 100_000,
-            '{"timestamp": "2026-02-08T07:22:40Z", "request": {"path": "\\ud800"}',
-        ],
-        ids=lambda bad: str(bad)[:40],
-    )
-    def test_a_bad_line_is_named(self, bad: str | bytes) -> None:
-        lines: list[str | bytes] = [json.dumps(line(0, "hi")), "", bad]
-        log = read_log(lines, "traffic.jsonl")
-        next(log)
-        with pytest.raises(UnreadableLog, match=r"traffic\.jsonl, line 3\b"):
-            next(log)
-
-    def test_the_error_is_one_sentence(self) -> None:
-        with pytest.raises(UnreadableLog) as caught:
-            read_line("hello", "log", 7)
-        text = str(caught.value)
-        assert "\n" not in text
-        assert text.endswith(".")
-
-    def test_fields_we_do_not_know_are_no_fault(self) -> None:
-        odd = line(0, "hi", response_cost_usd=0.1) | {"tenant": {"a": 1}}
-        assert read_line(json.dumps(odd), "log", 1).request_id == "r0"

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from gateway_sessions.exchange_log import read_log
 from gateway_sessions.milestones import Arrived, Ended, Finished
-from gateway_sessions.replay import Replay, read_log
+from gateway_sessions.replay import Replay
 from gateway_sessions.testing import assistant
 from tests.test_replay import START, line, tracker
 from tests.traffic import chunks

@@ -18,7 +18,7 @@ from gateway_sessions.conversation import USER, Text
 from gateway_sessions.dialects import dialect_for
 from gateway_sessions.errors import UnreadableBody
 from gateway_sessions.exchange import SessionTag
-from gateway_sessions.replay import LoggedExchange
+from gateway_sessions.exchange_log import LoggedExchange
 
 WORDS = 60
 """Characters of a conversation's first message that are kept, to know it by."""

@@ -12,8 +12,8 @@ import click
 from gateway_sessions.cli.progress import Meter
 from gateway_sessions.converters import Notes, Source, exchanges
 from gateway_sessions.errors import UnreadableLog
+from gateway_sessions.exchange_log import LoggedExchange
 from gateway_sessions.logs import escaped
-from gateway_sessions.replay import LoggedExchange
 
 STDIN = "standard input"
 

@@ -8,8 +8,9 @@ from hashlib import blake2b
 from gateway_sessions.config import Config, Loaded, detection_settings
 from gateway_sessions.detection.detector import SESSION_PREFIX
 from gateway_sessions.errors import ConfigError, StartError
+from gateway_sessions.exchange_log import LoggedExchange
 from gateway_sessions.names import crockford
-from gateway_sessions.replay import LoggedExchange, LoggedVerdict, Replay
+from gateway_sessions.replay import LoggedVerdict, Replay
 from gateway_sessions.secret import SECRET_BYTES, stored_secret
 from gateway_sessions.telemetry import Telemetry
 from gateway_sessions.tracker import Tracker

@@ -18,8 +18,8 @@ from gateway_sessions.cli.progress import wanted
 from gateway_sessions.cli.recorded import console
 from gateway_sessions.cli.root import OK, PROBLEMS
 from gateway_sessions.errors import StartError
+from gateway_sessions.exchange_log import LoggedExchange
 from gateway_sessions.logs import escaped
-from gateway_sessions.replay import LoggedExchange
 from gateway_sessions.web.resending import AT_ONCE, Resender, Resent
 
 SHOWN = 20

@@ -14,7 +14,7 @@ from gateway_sessions.converters.values import NOTHING, headers, moment
 from gateway_sessions.dialects import dialect_for
 from gateway_sessions.dialects.parsing import JSON_ERRORS, parse
 from gateway_sessions.errors import UnreadableLog
-from gateway_sessions.replay import LoggedExchange, LoggedRequest, LoggedResponse
+from gateway_sessions.exchange_log import LoggedExchange, LoggedRequest, LoggedResponse
 
 
 class _Pair(msgspec.Struct):

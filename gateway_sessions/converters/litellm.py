@@ -37,7 +37,12 @@ from gateway_sessions.converters.values import (
 from gateway_sessions.dialects import Dialect, dialect_for
 from gateway_sessions.dialects.parsing import Json
 from gateway_sessions.errors import UnreadableLog
-from gateway_sessions.replay import LoggedClient, LoggedExchange, LoggedRequest, LoggedResponse
+from gateway_sessions.exchange_log import (
+    LoggedClient,
+    LoggedExchange,
+    LoggedRequest,
+    LoggedResponse,
+)
 
 CUT = "litellm_truncated"
 """What LiteLLM writes into texts that it has cut."""

@@ -28,7 +28,12 @@ from gateway_sessions.converters.values import (
 from gateway_sessions.dialects import dialect_for
 from gateway_sessions.dialects.parsing import Json
 from gateway_sessions.errors import UnreadableLog
-from gateway_sessions.replay import LoggedClient, LoggedExchange, LoggedRequest, LoggedResponse
+from gateway_sessions.exchange_log import (
+    LoggedClient,
+    LoggedExchange,
+    LoggedRequest,
+    LoggedResponse,
+)
 
 BEGAN = ("timestamp", "start_time", "started_at", "created_at", "time", "created", "date")
 ENDED = ("end_time", "ended_at", "completed_at", "finished_at")

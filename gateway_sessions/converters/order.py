@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import count
 
 from gateway_sessions.errors import UnreadableLog
-from gateway_sessions.replay import LoggedExchange
+from gateway_sessions.exchange_log import LoggedExchange
 
 AHEAD = 20_000
 """Exchanges that are read ahead: programs write a row when its exchange is over, so rows are

@@ -13,7 +13,7 @@ from gateway_sessions.converters.shapes import ASKING
 from gateway_sessions.converters.values import mapping
 from gateway_sessions.dialects.parsing import Json
 from gateway_sessions.errors import UnreadableLog
-from gateway_sessions.replay import LoggedExchange, read_line
+from gateway_sessions.exchange_log import LoggedExchange, read_line
 
 EXCHANGE, LITELLM, OPENAI, HAR = "exchange", "litellm", "openai", "har"
 

@@ -21,8 +21,8 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from gateway_sessions.exchange_log import LoggedExchange
 from gateway_sessions.redaction import MASK
-from gateway_sessions.replay import LoggedExchange
 from gateway_sessions.web.headers import HOP_BY_HOP, OWN_PREFIX
 
 AT_ONCE = 32

@@ -11,7 +11,7 @@ import pytest
 from gateway_sessions.cli import comparison
 from gateway_sessions.cli.comparison import WORDS, Case, Comparison, Said, first_words
 from gateway_sessions.exchange import SessionTag
-from gateway_sessions.replay import LoggedExchange, LoggedRequest
+from gateway_sessions.exchange_log import LoggedExchange, LoggedRequest
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

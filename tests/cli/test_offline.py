@@ -9,7 +9,7 @@ import msgspec
 
 from gateway_sessions.cli.offline import Detection, secret_of
 from gateway_sessions.config import Config
-from gateway_sessions.replay import LoggedExchange, LoggedRequest
+from gateway_sessions.exchange_log import LoggedExchange, LoggedRequest
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SECRET = b"a secret for tests only"

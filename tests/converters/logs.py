@@ -13,7 +13,7 @@ from gateway_sessions.converters import Notes, Source, exchanges
 from gateway_sessions.converters.containers import Row
 from gateway_sessions.errors import UnreadableLog
 from gateway_sessions.exchange import SessionTag
-from gateway_sessions.replay import LoggedExchange
+from gateway_sessions.exchange_log import LoggedExchange
 
 Json = dict[str, Any]
 

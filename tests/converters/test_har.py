@@ -13,7 +13,7 @@ from gateway_sessions.converters.har import exchange
 from gateway_sessions.converters.notes import Notes
 from gateway_sessions.converters.values import NOTHING
 from gateway_sessions.errors import UnreadableLog
-from gateway_sessions.replay import LoggedExchange
+from gateway_sessions.exchange_log import LoggedExchange
 from tests.converters.logs import EGG, FIRST, SECOND, Json, chat_reply, relations, row, tags
 from tests.traffic import chunks
 

@@ -11,7 +11,7 @@ import pytest
 
 from gateway_sessions.converters.order import in_order
 from gateway_sessions.errors import UnreadableLog
-from gateway_sessions.replay import LoggedExchange, LoggedRequest
+from gateway_sessions.exchange_log import LoggedExchange, LoggedRequest
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

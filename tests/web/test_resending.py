@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from gateway_sessions.replay import LoggedExchange, LoggedRequest, LoggedResponse
+from gateway_sessions.exchange_log import LoggedExchange, LoggedRequest, LoggedResponse
 from gateway_sessions.web.resending import Resender, Resent
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
