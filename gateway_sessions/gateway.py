@@ -28,6 +28,7 @@ from gateway_sessions.exchange import Client, Exchange, Headers, Request
 from gateway_sessions.hooks import Company, Context
 from gateway_sessions.index.base import Index
 from gateway_sessions.index.store import Store
+from gateway_sessions.later import Later
 from gateway_sessions.prices import Prices
 from gateway_sessions.random_names import random_name
 from gateway_sessions.recorded import Recorded, Recording
@@ -120,6 +121,8 @@ class Gateway:
         """Whether anybody looks at finished exchanges."""
         self.needs_headers = self.interceptors.needs_headers or recording is not None
         """Whether anybody looks at their headers."""
+        self.later = Later()
+        """What of an exchange comes after its bytes have left."""
         self._recording = recording
         self._prices = prices
         self._unpriced = Quiet()
@@ -170,6 +173,7 @@ class Gateway:
         if not self._open:
             return
         self._open = False
+        self.later.catch_up()
         self.stopping.set()
         if self._expiry is not None:
             self._expiry.cancel()
@@ -180,6 +184,7 @@ class Gateway:
 
     async def flush(self) -> None:
         """Return when everything finished before the call is written, or given up as failed."""
+        self.later.catch_up()
         await self.interceptors.flush()
         if self._recording is not None:
             await self._recording.flush()
@@ -254,7 +259,7 @@ class Gateway:
             transit.refusal = await self.interceptors.request_started(exchange)
         if tracked is not None and self.recorded is not None:
             # After the hooks: what they mask must not be recorded.
-            self.recorded.arrived(exchange, tracked)
+            self.later.add(self.recorded.arrived, exchange, tracked)
         transit.spent = self.monotonic() - began
         return transit
 
@@ -302,9 +307,13 @@ class Gateway:
             planned = self.monotonic()
             if self.tracker.shared is not None:
                 await self.tracker.fetch(plan, now)
+            self.later.catch_up()
             tracked = self.tracker.place(plan, now)
             placed = self.monotonic()
-            self.tracker.remember(tracked, now)
+            if self.tracker.shared is None:
+                self.later.add(self.tracker.remember, tracked, now)
+            else:  # Other processes can not be told to catch up first.
+                self.tracker.remember(tracked, now)
         except UnreadableBody as error:
             exchange.parse_error = str(error)
             return None
@@ -351,6 +360,7 @@ class Gateway:
             plan = await self._planned(dialect, body, sender)
             if self.tracker.shared is not None:
                 await self.tracker.fetch(plan, exchange.started_at)
+            self.later.catch_up()
             exchange.session = self.tracker.find(plan, exchange.started_at)
         except UnreadableBody:
             return False

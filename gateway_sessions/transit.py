@@ -38,11 +38,14 @@ _NEITHER = OpenAIChat()
 class Transit:
     """One exchange under way.
 
-    The edge calls `response_started`, `feed` for each chunk *before* it goes to the client, and
-    `finish` once.  The reply is made known to detection as soon as its end has been seen, so
-    that a client's next request finds it, however fast it comes.  Where that request may reach
-    another process, there is a ``commit`` from then on: the edge awaits `committed` before it
-    lets the bytes go that it has just fed, or ends the response.
+    The edge calls `response_started`, `show` for each chunk *before* it goes to the client, and
+    `end` once before the response's end.  The reply is known to detection before the next request
+    is, however fast that comes.  Where it may reach another process, the bytes that complete a
+    reply have to wait, and so does the end: the edge awaits what it is given.  Everywhere else
+    they are looked at after they have left.
+
+    `feed`, `finish` and `committed` are for those who know that there is nothing to wait for, or
+    nobody: what they do is done when they return.
     """
 
     __slots__ = (
@@ -176,20 +179,44 @@ class Transit:
             if self._streamed and 200 <= status < 300:
                 self._assembler = self._dialect.assembler()
 
+    def show(self, chunk: bytes) -> Awaitable[None] | None:
+        """Show the next bytes of the body, as on the wire; return what they have to wait for."""
+        gateway = self._gateway
+        if gateway.tracker.shared is None:
+            gateway.later.add(self._look, chunk, gateway.monotonic())
+            return None
+        self.feed(chunk)
+        return None if self.commit is None else self.committed()
+
+    def end(self, error: str | None = None) -> Awaitable[None] | None:
+        """Close the exchange, as `finish`; return what the response's end has to wait for."""
+        gateway = self._gateway
+        if gateway.tracker.shared is None:
+            gateway.later.add(self._close, error, gateway.monotonic())
+            return None
+        self.finish(error)
+        return None if self.commit is None else self.committed()
+
     def feed(self, chunk: bytes) -> None:
-        """Look at the next bytes of the body, as on the wire, before the client gets them."""
+        """Look at the next bytes of the body, as on the wire."""
+        gateway = self._gateway
+        gateway.later.catch_up()
+        self._look(chunk, gateway.monotonic())
+
+    def _look(self, chunk: bytes, came: float) -> None:
+        """Look at bytes that came at a time, in seconds that never go back."""
         began = self._gateway.monotonic()
         if not self._size:
-            self._first_byte = began
+            self._first_byte = came
         self._size += len(chunk)
         self._chunks += 1
         if self._pace is not None:
-            self._pace.chunk(began)
+            self._pace.chunk(came)
         if self._readable:
             try:
                 data = self._decoder.feed(chunk) if self._decoder else chunk
                 if self._pace is not None:
-                    self._record_chunk(data, began)
+                    self._record_chunk(data, came)
                 self._read(data)
             except UnreadableBody:
                 self._give_up()
@@ -279,6 +306,12 @@ class Transit:
             error: ``client_closed``, ``upstream_aborted``, ``upstream_unreachable``,
                 ``upstream_timeout``, ``refused``, or None after a whole response.
         """
+        gateway = self._gateway
+        gateway.later.catch_up()
+        self._close(error, gateway.monotonic())
+
+    def _close(self, error: str | None, ended: float) -> None:
+        """Close the exchange that ended at a time, in seconds that never go back."""
         if self._finished:
             return
         self._finished = True
@@ -289,7 +322,7 @@ class Transit:
         if self._dialect is None or not gateway.needs_exchange:
             return
         try:
-            exchange.response = self._response(error)
+            exchange.response = self._response(error, ended)
             exchange.timings["overhead"] = self.spent
             gateway.interceptors.finished(exchange)
             if self._recorded is not None:
@@ -298,8 +331,7 @@ class Transit:
         except Exception:
             logger.exception("recording %s failed", exchange.request_id)
 
-    def _response(self, error: str | None) -> Response:
-        ended = self._gateway.monotonic()
+    def _response(self, error: str | None, ended: float) -> Response:
         first = self._first_byte or ended
         reply = self._reply
         assembled = self._streamed and self._assembler is not None

@@ -305,4 +305,5 @@ async def test_the_tag_is_that_of_the_exchange() -> None:
     tape = Tape()
     house = House(recording=tape)
     transit = await house.begin("hi")
+    house.gateway.later.catch_up()
     assert tape.of(Arrived)[0].session is tag(transit)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -7,6 +8,8 @@ import pytest
 
 from gateway_sessions import transit as transit_module
 from gateway_sessions.detection.settings import DetectionSettings
+from gateway_sessions.testing import assistant
+from tests.index.stored import StoreInMemory
 from tests.traffic import (
     CHAT,
     EVENTS,
@@ -120,6 +123,115 @@ class TestHeads:
         transit.finish()
         house.clock.advance(59)
         assert await followed(house) == "continue"
+
+
+class TestShown:
+    """What the edge passes on is looked at after it has left, and before anything else is."""
+
+    async def test_it_is_looked_at_in_the_next_turn_of_the_loop(self) -> None:
+        seen = Seen()
+        transit = await House(seen).begin("hi")
+        body = completion("Hello!")
+        transit.response_started(200, length(body))
+        assert (transit.show(body), transit.end()) == (None, None)
+        assert seen.exchanges == []
+        await asyncio.sleep(0)
+        assert (seen.response.body, seen.response.error) == (body, None)
+
+    async def test_the_next_request_knows_it(self) -> None:
+        house = House()
+        transit = await house.begin("hi")
+        body = completion("Hello!")
+        transit.response_started(200, length(body))
+        transit.show(body)
+        assert await followed(house) == "continue"
+
+    async def test_a_token_count_knows_it(self) -> None:
+        house = House()
+        transit = await house.begin("hi", path=MESSAGES)
+        transit.response_started(200, EVENTS)
+        for event in message_events("Hello!"):
+            transit.show(event)
+        history = asked("hi", assistant("Hello!"), "more")
+        count = await house.gateway.begin(head(f"{MESSAGES}/count_tokens"), history)
+        assert tag(count).session_id == tag(transit).session_id
+
+    async def test_times_are_those_of_its_passing(self) -> None:
+        seen = Seen()
+        house = House(seen)
+        transit = await house.begin("hi", stream=True)
+        transit.response_started(200, EVENTS)
+        house.monotonic.advance(1)
+        first, *others = chunks("Hello!")
+        transit.show(first)
+        house.monotonic.advance(1)
+        transit.show(b"".join(others))
+        transit.end()
+        house.monotonic.advance(1)
+        await asyncio.sleep(0)
+        times = [seen.response.time_to_first_byte_ms, seen.response.duration_ms]
+        assert times == pytest.approx([1000, 2000])
+
+    async def test_a_client_that_leaves_does_not_overtake_it(self) -> None:
+        seen = Seen()
+        transit = await House(seen).begin("hi")
+        body = completion("Hello!")
+        transit.response_started(200, JSON)
+        transit.show(body)
+        transit.finish("client_closed")
+        assert (seen.response.body, seen.response.error) == (body, "client_closed")
+
+    async def test_it_is_looked_at_before_what_is_told_at_once(self) -> None:
+        seen = Seen()
+        transit = await House(seen).begin("hi")
+        body = completion("Hello!")
+        transit.response_started(200, JSON)
+        transit.show(body[:9])
+        transit.feed(body[9:])
+        transit.finish()
+        assert seen.response.body == body
+
+    @pytest.mark.parametrize("last", ["close", "flush"])
+    async def test_nothing_is_left_undone(self, last: str) -> None:
+        seen = Seen()
+        house = House(seen)
+        await house.gateway.open()
+        transit = await house.begin("hi")
+        transit.response_started(200, JSON)
+        transit.show(completion("Hello!"))
+        transit.end()
+        ending = getattr(house.gateway, last)()
+        with pytest.raises(StopIteration):  # It has come to its end without a turn of the loop.
+            ending.send(None)
+        assert seen.response.status == 200
+        await house.gateway.close()
+
+    async def test_where_sessions_are_shared_the_last_bytes_wait(self) -> None:
+        store = StoreInMemory()
+        house = House(store=store)
+        await house.gateway.open()
+        transit = await house.begin("hi")
+        body = completion("Hello!")
+        transit.response_started(200, length(body))
+        assert transit.show(body[:-1]) is None
+        before = len(store.committed)
+        waits = transit.show(body[-1:])
+        assert waits is not None
+        await waits
+        assert len(store.committed) == before + 1
+        assert transit.end() is None
+        await house.gateway.close()
+
+    async def test_where_sessions_are_shared_the_end_may_wait(self) -> None:
+        house = House(store=StoreInMemory())
+        await house.gateway.open()
+        transit = await house.begin("hi")
+        transit.response_started(200, JSON)
+        assert transit.show(completion("Hello!")) is None
+        waits = transit.end()
+        assert waits is not None
+        await waits
+        await house.gateway.close()
 
 
 class TestResponse:

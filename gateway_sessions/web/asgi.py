@@ -159,12 +159,14 @@ class _Response:
             raw += [(name.lower(), value) for name, value in tags]
             message = {**message, "headers": raw}
         elif kind == "http.response.body":
-            if body := message.get("body", b""):
-                self._transit.feed(bytes(body))
+            body = message.get("body", b"")
+            if body and (waits := self._transit.show(bytes(body))) is not None:
+                await waits
             if not message.get("more_body", False):
                 refused = self._transit.refusal is not None
-                self._transit.finish("refused" if refused else None)
-            await self._transit.committed()
+                waits = self._transit.end("refused" if refused else None)
+                if waits is not None:
+                    await waits
         await self._send(message)
 
 

@@ -2,9 +2,9 @@
 
 `Tee` is the writer through which every response of a watched exchange leaves, whoever makes
 it: the relay for an upstream's responses, aiohttp's own response classes in a host app.  It
-shows each piece to the `Transit` before the client can have it, so that the reply's head is
-known before the client's next request can arrive, and puts our tag headers into the head.  The
-piece that completes a reply waits until those who share sessions know of it too.
+shows each piece to the `Transit`, which has looked at it before the client's next request, and
+puts our tag headers into the head.  The piece that completes a reply waits until those who share
+sessions know of it too.
 """
 
 from __future__ import annotations
@@ -73,13 +73,17 @@ class Tee(StreamWriter):
 
     async def write(self, chunk: Buffer, *, drain: bool = True, **limit: int) -> None:
         """Show a piece of the body to the transit, then write it."""
-        await self._show(bytes(chunk))
+        waits = self.transit.show(bytes(chunk))
+        if waits is not None:
+            await waits
         await super().write(chunk, drain=drain, **limit)
 
     async def write_eof(self, chunk: bytes = b"") -> None:
         """Finish the exchange, then let the last bytes of the body leave."""
         if chunk:
-            self.transit.feed(bytes(chunk))
+            waits = self.transit.show(bytes(chunk))
+            if waits is not None:
+                await waits
         await self.finish("client_closed" if self.gone else self.error)
         await super().write_eof(chunk)
 
@@ -106,10 +110,9 @@ class Tee(StreamWriter):
 
         Waits while the client is slower than the upstream.
         """
-        transit = self.transit
-        transit.feed(chunk)
-        if transit.commit is not None:
-            await transit.committed()
+        waits = self.transit.show(chunk)
+        if waits is not None:
+            await waits
         head, self._head = self._head, b""
         if self.chunked:
             self._write(b"%b%x\r\n%b\r\n" % (head, len(chunk), chunk))
@@ -128,13 +131,7 @@ class Tee(StreamWriter):
             self._write(b"0\r\n\r\n")
 
     async def finish(self, error: str | None) -> None:
-        """Finish the exchange, as `Transit.finish` does; what ends the response comes after it."""
-        self.transit.finish(error)
-        if self.transit.commit is not None:
-            await self.transit.committed()
-
-    async def _show(self, chunk: bytes) -> None:
-        """Let the transit look at a piece, and wait where that was the one it waited for."""
-        self.transit.feed(chunk)
-        if self.transit.commit is not None:
-            await self.transit.committed()
+        """Finish the exchange, as `Transit.end` does; what ends the response comes after it."""
+        waits = self.transit.end(error)
+        if waits is not None:
+            await waits

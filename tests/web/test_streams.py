@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -33,11 +34,13 @@ class Log:
         self.headers = headers
         self.lines.append(f"started {status} {'; '.join(f'{n}={v}' for n, v in headers)}")
 
-    def feed(self, chunk: bytes) -> None:
-        self.lines.append(f"feed {chunk.decode()}")
+    def show(self, chunk: bytes) -> Awaitable[None] | None:
+        self.lines.append(f"show {chunk.decode()}")
+        return None if self.commit is None else self.committed()
 
-    def finish(self, error: str | None = None) -> None:
-        self.lines.append(f"finish {error}")
+    def end(self, error: str | None = None) -> Awaitable[None] | None:
+        self.lines.append(f"end {error}")
+        return None if self.commit is None else self.committed()
 
     @property
     def _paused(self) -> bool:
@@ -78,12 +81,12 @@ async def test_a_relayed_response(log: Log, tee: Tee) -> None:
     await tee.relay_chunk(b"two")
     await tee.relay_end()
     assert log.lines == [
-        "feed one",
+        "show one",
         "write 'HEAD3\\r\\none\\r\\n'",
-        "feed two",
+        "show two",
         "write '3\\r\\ntwo\\r\\n'",
         "drain",
-        "finish None",
+        "end None",
         "write '0\\r\\n\\r\\n'",
     ]
 
@@ -92,7 +95,7 @@ async def test_a_relayed_response_of_known_length(log: Log, tee: Tee) -> None:
     tee.relay_head(b"HEAD", chunked=False)
     await tee.relay_chunk(b"all")
     await tee.relay_end()
-    assert log.lines == ["feed all", "write 'HEADall'", "finish None"]
+    assert log.lines == ["show all", "write 'HEADall'", "end None"]
 
 
 async def test_a_head_can_leave_before_its_body(log: Log, tee: Tee) -> None:
@@ -100,7 +103,7 @@ async def test_a_head_can_leave_before_its_body(log: Log, tee: Tee) -> None:
     tee.relay_flush()
     tee.relay_flush()
     await tee.relay_chunk(b"all")
-    assert log.lines == ["write 'HEAD'", "feed all", "write 'all'"]
+    assert log.lines == ["write 'HEAD'", "show all", "write 'all'"]
 
 
 async def test_a_piece_that_is_to_wait_leaves_after_the_commit(log: Log, tee: Tee) -> None:
@@ -108,27 +111,39 @@ async def test_a_piece_that_is_to_wait_leaves_after_the_commit(log: Log, tee: Te
     log.commit = stored = asyncio.Event()
     leaving = asyncio.get_running_loop().create_task(tee.relay_chunk(b"all"))
     await log.waits.wait()
-    assert log.lines == ["feed all"]
+    assert log.lines == ["show all"]
     stored.set()
     await leaving
-    assert log.lines == ["feed all", "write 'HEADall'"]
+    assert log.lines == ["show all", "write 'HEADall'"]
 
 
 async def test_an_end_that_is_to_wait_leaves_after_the_commit(log: Log, tee: Tee) -> None:
     await tee.write_headers("HTTP/1.1 201 Created", CIMultiDict())
     log.commit = stored = asyncio.Event()
-    leaving = asyncio.get_running_loop().create_task(tee.write_eof(b"two"))
+    leaving = asyncio.get_running_loop().create_task(tee.write_eof())
     await log.waits.wait()
-    assert log.lines[1:] == ["feed two", "finish None"]
+    assert log.lines[1:] == ["end None"]
     stored.set()
     await leaving
+    assert log.lines[-1].startswith("write ")
+
+
+async def test_a_last_piece_that_is_to_wait_leaves_after_the_commit(log: Log, tee: Tee) -> None:
+    await tee.write_headers("HTTP/1.1 201 Created", CIMultiDict())
+    log.commit = stored = asyncio.Event()
+    leaving = asyncio.get_running_loop().create_task(tee.write_eof(b"two"))
+    await log.waits.wait()
+    assert log.lines[1:] == ["show two"]
+    stored.set()
+    await leaving
+    assert log.lines[2] == "end None"
     assert log.lines[-1].startswith("write ")
 
 
 async def test_a_response_without_a_body(log: Log, tee: Tee) -> None:
     tee.relay_head(b"HEAD", chunked=False)
     await tee.relay_end()
-    assert log.lines == ["finish None", "write 'HEAD'"]
+    assert log.lines == ["end None", "write 'HEAD'"]
 
 
 async def test_a_response_of_aiohttps_own(log: Log, tee: Tee) -> None:
@@ -137,10 +152,10 @@ async def test_a_response_of_aiohttps_own(log: Log, tee: Tee) -> None:
     await tee.write_eof(b"two")
     assert log.lines == [
         "started 201 A=1; X-Tag=1",
-        "feed one",
+        "show one",
         "write 'HTTP/1.1 201 Created\\r\\nA: 1\\r\\nX-Tag: 1\\r\\n\\r\\none'",
-        "feed two",
-        "finish None",
+        "show two",
+        "end None",
         "write 'two'",
     ]
 
@@ -155,7 +170,7 @@ async def test_its_error_is_reported_at_its_end(log: Log, tee: Tee) -> None:
     tee.error = "upstream_timeout"
     await tee.write_headers("HTTP/1.1 504 Late", CIMultiDict())
     await tee.write_eof()
-    assert "finish upstream_timeout" in log.lines
+    assert "end upstream_timeout" in log.lines
 
 
 async def test_an_end_that_nobody_waits_for(log: Log, tee: Tee) -> None:
@@ -163,7 +178,7 @@ async def test_an_end_that_nobody_waits_for(log: Log, tee: Tee) -> None:
     log.closing = True
     with pytest.raises(ConnectionError):
         await tee.write_eof(b"x")
-    assert log.lines[-1] == "finish client_closed"
+    assert log.lines[-1] == "end client_closed"
 
 
 async def test_a_coding_that_is_put_on_later_is_not_announced_to_the_transit(
@@ -172,4 +187,4 @@ async def test_a_coding_that_is_put_on_later_is_not_announced_to_the_transit(
     tee.enable_compression("gzip")
     await tee.write_headers("HTTP/1.1 200 OK", CIMultiDict({"Content-Encoding": "gzip"}))
     await tee.write(b"plain")
-    assert log.lines[:2] == ["started 200 X-Tag=1", "feed plain"]
+    assert log.lines[:2] == ["started 200 X-Tag=1", "show plain"]
