@@ -20,7 +20,6 @@ import msgspec
 from gateway_sessions.chain import InterceptorChain
 from gateway_sessions.conversation import Reply
 from gateway_sessions.detection.detector import Sender
-from gateway_sessions.detection.plan import Plan
 from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.dialects import Dialect, counted_dialect, dialect_for
 from gateway_sessions.errors import UnreadableBody
@@ -29,6 +28,7 @@ from gateway_sessions.hooks import Company, Context
 from gateway_sessions.index.base import Index
 from gateway_sessions.index.store import Store
 from gateway_sessions.later import Later
+from gateway_sessions.placing import Arrival, Placing
 from gateway_sessions.prices import Prices
 from gateway_sessions.random_names import random_name
 from gateway_sessions.recorded import Recorded, Recording
@@ -40,10 +40,6 @@ from gateway_sessions.tracker import Tracked, Tracker
 from gateway_sessions.transit import Transit
 
 logger = logging.getLogger(__name__)
-
-OFF_LOOP_BYTES = 256 * 1024
-"""Bodies larger than this are read on a thread, so that other clients do not wait for them."""
-
 
 NAMES_KEPT = 1024
 """Names of headers that are remembered in lower case; a client may invent any number."""
@@ -123,6 +119,7 @@ class Gateway:
         """Whether anybody looks at their headers."""
         self.later = Later()
         """What of an exchange comes after its bytes have left."""
+        self._placing = Placing(self.tracker, self.later, monotonic)
         self._recording = recording
         self._prices = prices
         self._unpriced = Quiet()
@@ -256,7 +253,12 @@ class Gateway:
             counted, exchange.dialect, exchange.provider = None, "", "other"
         transit = Transit(self, exchange, dialect or counted, tracked, began)
         if dialect is not None and self.interceptors.needs_request_hook:
-            transit.refusal = await self.interceptors.request_started(exchange)
+            try:
+                transit.refusal = await self.interceptors.request_started(exchange)
+            except asyncio.CancelledError:
+                if tracked is not None:
+                    self._placing.give_up(tracked, now)
+                raise
         if tracked is not None and self.recorded is not None:
             # After the hooks: what they mask must not be recorded.
             self.later.add(self.recorded.arrived, exchange, tracked)
@@ -300,20 +302,9 @@ class Gateway:
         body: bytes,
         now: float,
     ) -> Tracked | None:
-        began = self.monotonic()
-        sender = Sender(fields, head.path, head.ip)
+        arrival = Arrival(dialect, body, Sender(fields, head.path, head.ip), now)
         try:
-            plan = await self._planned(dialect, body, sender)
-            planned = self.monotonic()
-            if self.tracker.shared is not None:
-                await self.tracker.fetch(plan, now)
-            self.later.catch_up()
-            tracked = self.tracker.place(plan, now)
-            placed = self.monotonic()
-            if self.tracker.shared is None:
-                self.later.add(self.tracker.remember, tracked, now)
-            else:  # Other processes can not be told to catch up first.
-                self.tracker.remember(tracked, now)
+            placed = await self._placing.place(arrival)
         except UnreadableBody as error:
             exchange.parse_error = str(error)
             return None
@@ -322,6 +313,7 @@ class Gateway:
             logger.exception("detection failed on a request to %s", exchange.request.path)
             exchange.parse_error = "detection failed"
             return None
+        tracked, plan = placed.tracked, placed.tracked.plan
         exchange.session = tag = tracked.tag()
         exchange.model = plan.conversation.model
         exchange.client = Client(head.ip, exchange.client.user_agent, plan.scope.name)
@@ -330,7 +322,7 @@ class Gateway:
         exchange.new_messages = plan.messages if verdict.new else plan.walk.prompt_items
         if verdict.new:
             self.telemetry.emit(SessionStarted(tag.session_id, verdict.new))
-        exchange.timings["detection"] = seconds = placed - began
+        exchange.timings["detection"] = placed.seconds
         if self.telemetry.hears(Detected):
             self.telemetry.emit(
                 Detected(
@@ -338,8 +330,8 @@ class Gateway:
                     tag.relation,
                     tag.source,
                     verdict.ambiguous,
-                    seconds,
-                    planned - began,
+                    placed.seconds,
+                    placed.hash_seconds,
                 )
             )
         return tracked
@@ -356,12 +348,9 @@ class Gateway:
         if body is None or not self._enabled:
             return False
         sender = Sender(fields, head.path, head.ip)
+        arrival = Arrival(dialect, body, sender, exchange.started_at)
         try:
-            plan = await self._planned(dialect, body, sender)
-            if self.tracker.shared is not None:
-                await self.tracker.fetch(plan, exchange.started_at)
-            self.later.catch_up()
-            exchange.session = self.tracker.find(plan, exchange.started_at)
+            plan, exchange.session = await self._placing.find(arrival)
         except UnreadableBody:
             return False
         except Exception:
@@ -372,14 +361,6 @@ class Gateway:
         exchange.client = Client(head.ip, exchange.client.user_agent, plan.scope.name)
         exchange.message_count = plan.messages
         return exchange.counts_tokens
-
-    async def _planned(self, dialect: Dialect, body: bytes, sender: Sender) -> Plan:
-        if len(body) > OFF_LOOP_BYTES:
-            return await asyncio.to_thread(self._plan, dialect, body, sender)
-        return self._plan(dialect, body, sender)
-
-    def _plan(self, dialect: Dialect, body: bytes, sender: Sender) -> Plan:
-        return self.tracker.plan(dialect.read_request(body, sender.path), sender)
 
 
 def _declared_size(fields: dict[str, str]) -> int:

@@ -112,7 +112,7 @@ class Transit:
         self._settled = False
         self._finished = False
         self.spent = 0.0
-        """Seconds of our own work so far, waiting for others left out."""
+        """Seconds spent on it here so far, waiting for its turn included."""
 
     @property
     def dialect(self) -> Dialect | None:

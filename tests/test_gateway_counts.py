@@ -9,7 +9,7 @@ import pytest
 
 from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.exchange import SessionTag
-from gateway_sessions.gateway import OFF_LOOP_BYTES
+from gateway_sessions.placing import OFF_LOOP_BYTES
 from gateway_sessions.telemetry import Detected, SessionStarted
 from gateway_sessions.testing import assistant
 from gateway_sessions.transit import Transit

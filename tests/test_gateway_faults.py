@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from gateway_sessions.detection.session import Session
-from gateway_sessions.gateway import OFF_LOOP_BYTES
 from gateway_sessions.index.memory import MemoryIndex
+from gateway_sessions.placing import OFF_LOOP_BYTES
 from gateway_sessions.telemetry import (
     Detected,
     Event,
