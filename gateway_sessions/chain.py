@@ -83,6 +83,9 @@ class InterceptorChain:
         """False where nobody looks at finished exchanges."""
         self.needs_headers = any(getattr(i, "needs_headers", True) for _, i in self._named)
         """False where all interceptors say, by an attribute of this name, that they read none."""
+        self.needs_body = any(getattr(i, "needs_body", True) for _, i in self._named)
+        """False where all interceptors say, by an attribute of this name, that they read no
+        request's body after its response has begun."""
         self.wants_raw_stream = any(getattr(i, "wants_raw_stream", False) for _, i in self._named)
         """True where an interceptor asks for `Response.raw_stream` by an attribute of this name."""
 

@@ -25,6 +25,7 @@ class RequestLog:
     """Logs each exchange when its last byte has left, at level INFO."""
 
     needs_headers = False
+    needs_body = False
 
     def exchange_finished(self, exchange: Exchange) -> None:
         """Log one line; texts only, so that a line in the queue holds no body in memory."""

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from gateway_sessions.coding import Decoder, decoder
 from gateway_sessions.conversation import Reply
 from gateway_sessions.dialects import Assembler, Dialect
@@ -176,6 +178,8 @@ class Transit:
             self._streamed = self._dialect.streams(kind, asked=asked)
             if self._streamed and self._recorded is not None:
                 self._pace = Pace()
+            if self._streamed:
+                self._let_go()
             if self._streamed and 200 <= status < 300:
                 self._assembler = self._dialect.assembler()
 
@@ -196,6 +200,15 @@ class Transit:
             return None
         self.finish(error)
         return None if self.commit is None else self.committed()
+
+    def _let_go(self) -> None:
+        """Keep of the request only what its end needs, as a stream may go on for minutes."""
+        self._gateway.later.catch_up()  # What the recorder is told has the body.
+        if self._tracked is not None:
+            self._tracked.plan.let_go()
+        if not self._gateway.interceptors.needs_body:
+            request = self.exchange.request
+            self.exchange.request = msgspec.structs.replace(request, body=b"")
 
     def feed(self, chunk: bytes) -> None:
         """Look at the next bytes of the body, as on the wire."""

@@ -47,6 +47,7 @@ class Printer:
         self._log_responses = log_responses
         self._log_body = log_body
         self._max_body_length = max_body_length
+        self.needs_body = log_body
 
     def write(self, batch: Sequence[Exchange]) -> None:
         """Print the lines of a batch at once."""

@@ -126,6 +126,7 @@ class RateLimit:
     """
 
     needs_headers = False
+    needs_body = False
     serves_workers = True
 
     def __init__(

@@ -39,6 +39,8 @@ class Redact:
         patterns: Names and RE2 expressions of further things to look for.
     """
 
+    needs_body = False  # It cleans what writers get, and they say what they need.
+
     def __init__(
         self,
         headers: list[str] | None = None,

@@ -140,6 +140,8 @@ class Trace:
             max_age_seconds=None if max_age_days is None else max_age_days * 86_400,
             max_total_bytes=None if max_total_size_mb is None else int(max_total_size_mb * 1e6),
         )
+        self.needs_body = include_body != "none"
+        """Tells the gateway whether to keep the bodies of requests while they are answered."""
         self.wants_raw_stream = include_stream
         """Tells the gateway to keep the chunks of streams."""
 

@@ -502,3 +502,12 @@ def test_headers_are_needed_unless_every_interceptor_says_otherwise() -> None:
     assert Bench(object()).chain.needs_headers
     assert Bench(Content(), object()).chain.needs_headers
     assert not Bench(Content(), Content()).chain.needs_headers
+
+
+def test_bodies_are_needed_unless_every_interceptor_says_otherwise() -> None:
+    class Heads:
+        needs_body = False
+
+    assert Bench(object()).chain.needs_body
+    assert Bench(Heads(), object()).chain.needs_body
+    assert not Bench(Heads(), Heads()).chain.needs_body

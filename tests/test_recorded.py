@@ -307,3 +307,11 @@ async def test_the_tag_is_that_of_the_exchange() -> None:
     transit = await house.begin("hi")
     house.gateway.later.catch_up()
     assert tape.of(Arrived)[0].session is tag(transit)
+
+
+async def test_a_request_that_is_answered_at_once_is_told_with_its_body() -> None:
+    tape = Tape()
+    transit = await House(recording=tape).begin("hi", stream=True)
+    transit.response_started(200, EVENTS)
+    assert tape.of(Arrived)[0].request.body == asked("hi", stream=True)
+    assert transit.exchange.request.body == b""

@@ -234,6 +234,37 @@ class TestShown:
         await house.gateway.close()
 
 
+class TestLongStreams:
+    """What a request says is not held while its answer goes on."""
+
+    @pytest.mark.parametrize("needed", [True, False])
+    async def test_the_body_goes_where_nobody_reads_it(self, needed: bool) -> None:
+        seen = Seen()
+        seen.needs_body = needed
+        transit = await House(seen).begin("hi", stream=True)
+        sent = transit.exchange.request
+        transit.response_started(200, EVENTS)
+        feed(transit, chunks("Hello!"))
+        transit.finish()
+        request = seen.exchanges[0].request
+        assert request.body == (sent.body if needed else b"")
+        assert request.size == len(sent.body) > 0
+
+    async def test_a_body_that_is_answered_at_once_stays(self) -> None:
+        seen = Seen()
+        seen.needs_body = False
+        await House(seen).ask("hi")
+        assert seen.exchanges[0].request.body
+
+    async def test_a_stream_that_breaks_off_is_known_as_far_as_it_came(self) -> None:
+        house = House()
+        transit = await house.begin("hi", stream=True)
+        transit.response_started(200, EVENTS)
+        feed(transit, chunks("Hello!", done=False))
+        transit.finish("upstream_aborted")
+        assert await followed(house) == "continue"
+
+
 class TestResponse:
     async def test_a_whole_one(self) -> None:
         seen = Seen()

@@ -84,6 +84,7 @@ class Seen:
     def __init__(self, *, wants_raw_stream: bool = False) -> None:
         self.exchanges: list[Exchange] = []
         self.wants_raw_stream = wants_raw_stream
+        self.needs_body = True
 
     def exchange_finished(self, exchange: Exchange) -> None:
         """Keep it."""

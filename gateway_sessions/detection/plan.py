@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -23,6 +24,8 @@ ANCHORED_REPLIES = 8
 """Replies of a history, from the newest, whose anchors are looked up."""
 OLDER_STATES = 256
 """States of a history, from the newest, that are looked up when the newest is unknown."""
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Plan(msgspec.Struct, gc=False):
@@ -54,6 +57,18 @@ class Plan(msgspec.Struct, gc=False):
         """Put a history that the provider keeps before the messages of the request."""
         self.walk = self.walk.after(state)
         self.request_state = self.walk.request_state
+
+    def let_go(self) -> None:
+        """Let go what the request says, once it is in its session and its prompt remembered.
+
+        How its reply is noted needs the chain alone, except where the request ends with the
+        beginning of that reply.
+        """
+        walk = self.walk
+        if walk.tail is None or not walk.tail.model_side:
+            read, stream = self.conversation.read, self.conversation.stream
+            short = Conversation((), read, _NOTHING, stream=stream, fields=_NOTHING)
+            self.conversation = walk.conversation = short
 
     def messages_to_reply(self) -> int:
         """Messages up to and including the newest reply."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from io import StringIO
 from typing import Any, ClassVar
 
 from gateway_sessions.conversation import Reply
@@ -49,7 +48,7 @@ class _Candidate:
         self.fields: Json = {}
         self._content: Json = {}
         self._parts: list[Json] = []
-        self._text: StringIO | None = None
+        self._text: streaming.Words | None = None
 
     def apply(self, delta: Json) -> int:
         """Take one entry of an event's ``candidates``; return what it weighs."""
@@ -77,7 +76,7 @@ class _Candidate:
             return streaming.weigh(part)
         if self._text is not None and self._parts[-1].get("thought") == part.get("thought"):
             return self._text.write(words)
-        self._text = StringIO()
+        self._text = streaming.Words()
         self._parts.append(part | {"text": self._text})
         return streaming.NEW + self._text.write(words)
 
@@ -92,7 +91,7 @@ class _Candidate:
 
 
 def _is_open(part: Json) -> bool:
-    return type(part.get("text")) is StringIO
+    return type(part.get("text")) is streaming.Words
 
 
 class ContentAssembler(streaming.StreamAssembler):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from io import StringIO
 from typing import Any, ClassVar
 
 import msgspec
@@ -149,7 +148,7 @@ class _Choice:
         self.fields: Json = {}
         self.message = streaming.Merged()
         self.logprobs = streaming.Merged()
-        self.text: StringIO | None = None
+        self.text: streaming.Words | None = None
 
     def apply(self, delta: Json) -> int:
         """Take one entry of a chunk's ``choices``."""
@@ -159,7 +158,7 @@ class _Choice:
                 target = self.message if key == "delta" else self.logprobs
                 weight += target.merge(value)
             elif key == "text" and type(value) is str:
-                self.text = self.text or StringIO()
+                self.text = self.text or streaming.Words()
                 weight += self.text.write(value)
             elif key != "delta" and self.fields.get(key, ABSENT) != value:
                 weight += streaming.replace(self.fields, key, value)

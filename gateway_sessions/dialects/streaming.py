@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from io import StringIO
 from typing import Any, Protocol
 
 import msgspec
@@ -22,6 +21,21 @@ _WHOLE = frozenset({"id", "type", "role", "name", "format"})
 
 NEW = 256
 """What a new field or list entry takes of the limit beside its text: about its bytes here."""
+
+
+class Words(bytearray):
+    """Text that comes in pieces of a few characters: a `StringIO` keeps each as an object."""
+
+    __slots__ = ()
+
+    def write(self, text: str) -> int:
+        """Add to the end and return how many characters that were."""
+        self += text.encode("utf-8", "surrogatepass")
+        return len(text)
+
+    def getvalue(self) -> str:
+        """Return the whole text."""
+        return self.decode("utf-8", "surrogatepass")
 
 
 class Merged:
@@ -45,13 +59,12 @@ class Merged:
         for key, value in delta.items():
             present = values.get(key)
             if type(value) is str and key not in _WHOLE:
-                if type(present) is not StringIO:
+                if type(present) is not Words:
                     begun = present if type(present) is str else ""
-                    present = values[key] = StringIO()
+                    present = values[key] = Words()
                     present.write(begun)
                     weight += NEW
-                present.write(value)
-                weight += len(value)
+                weight += present.write(value)
             elif type(value) is dict:
                 if type(present) is not Merged:
                     present = values[key] = Merged(parsing.mapping(present))
@@ -109,7 +122,7 @@ def weigh(value: Any) -> int:
 
 
 def _value(value: Any) -> Any:
-    if type(value) is StringIO:
+    if type(value) is Words:
         return value.getvalue()
     if type(value) is Merged:
         return value.value()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 KEPT = 1024
 """Gaps kept of a stream; of a longer one every second, every fourth, … so that they stay evenly
 spread over it."""
@@ -13,7 +15,7 @@ class Pace:
     __slots__ = ("_gaps", "_last", "_number", "_stride")
 
     def __init__(self) -> None:
-        self._gaps: list[float] = []
+        self._gaps = array("d")  # A fourth of what as many objects take.
         self._last = 0.0
         self._number = -1
         self._stride = 1

@@ -84,7 +84,9 @@ PASSES, ENDS, OWN, FRAMES, HOST = range(5)
 the body is, or names the host."""
 
 NAMES_KEPT = 1024
-"""Names that `Kinds` remembers: those in use are a few hundred, and a client may invent more."""
+"""Names that are remembered: those in use are a few hundred, and a client may invent more."""
+LONGEST_NAME = 64
+"""Characters of a name that is remembered."""
 
 
 class Kinds(dict[bytes, int]):
@@ -100,7 +102,7 @@ class Kinds(dict[bytes, int]):
 
     def __missing__(self, name: bytes) -> int:
         kind = self._kind(name.lower())
-        if len(self) < NAMES_KEPT:
+        if len(self) < NAMES_KEPT and len(name) <= LONGEST_NAME:
             self[name] = kind
         return kind
 
@@ -129,6 +131,19 @@ REQUEST_KINDS = Kinds(_request_kind)
 RESPONSE_KINDS = Kinds(_response_kind)
 
 
+class _Names(dict[bytes, str]):
+    """Names of headers as text: the same few come with every message, and each is kept once."""
+
+    def __missing__(self, name: bytes) -> str:
+        said = name.decode()
+        if len(self) < NAMES_KEPT and len(name) <= LONGEST_NAME:
+            self[name] = said
+        return said
+
+
+_NAMES = _Names()
+
+
 def text(raw: bytes) -> str:
     """Return header bytes as text that every writer can write: UTF-8, else Latin-1."""
     try:
@@ -140,7 +155,7 @@ def text(raw: bytes) -> str:
 def texts(raw: RawHeaders) -> Headers:
     """Return raw headers as text, in the same order and case, repeats included."""
     try:
-        return tuple([(name.decode(), value.decode()) for name, value in raw])
+        return tuple([(_NAMES[name], value.decode()) for name, value in raw])
     except UnicodeDecodeError:
         return tuple([(text(name), text(value)) for name, value in raw])
 

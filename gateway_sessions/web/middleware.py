@@ -78,7 +78,11 @@ class Edge:
         seams.replace_writer(request, tee)
         request[SESSION] = transit.exchange.session
         try:
-            return refused(tee) if transit.refusal else await handler(request, tee, body)
+            if transit.refusal:
+                return refused(tee)
+            handled = handler(request, tee, body)
+            del body, readable  # The handler knows how long it wants them.
+            return await handled
         except asyncio.CancelledError:
             transit.finish("client_closed")
             raise

@@ -66,6 +66,7 @@ class Proxy:
         except UpstreamFailed as failure:
             tee.error = failure.error
             return own_response(tee, failure.status, str(failure))
+        del head, content, body  # What comes back may take minutes.
         try:
             forward = switch if upstream.message.code == 101 else relay
             return await forward(request, upstream, tee)

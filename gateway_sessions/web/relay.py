@@ -83,6 +83,7 @@ async def relay(request: web.BaseRequest, upstream: UpstreamResponse, tee: Tee) 
     else:
         if not content.total_bytes:
             tee.relay_flush()
+        seams.prepare_stream(request, content)
         error = await _pump(content, tee)
         if error is None and framing.to_close and upstream.broken():
             error = "upstream_aborted"

@@ -12,11 +12,58 @@ import asyncio
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import BaseConnector, StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_proto import ResponseHandler
+
+T_ = TypeVar("T_")
+
+
+class ShortQueue(list[T_]):
+    """What takes the place of a `collections.deque` that rarely holds more than an entry.
+
+    A deque has room for 64 entries from the start: empty it takes 760 bytes, and aiohttp has five
+    of them for an exchange.  Entries that move up cost less than that, also when a slow client
+    lets them become some thousands.
+    """
+
+    __slots__ = ()
+
+    def popleft(self) -> T_:
+        """Remove the first entry and return it."""
+        return self.pop(0)
+
+    def appendleft(self, entry: T_) -> None:
+        """Put an entry before the first."""
+        self.insert(0, entry)
+
+
+def short_queue() -> Any:
+    """Return a `ShortQueue` for what aiohttp says is a deque."""
+    return ShortQueue[Any]()
+
+
+def prepare_stream(request: web.BaseRequest, content: StreamReader) -> None:
+    """Let go what a request holds while its response goes on for minutes, and nobody needs then.
+
+    That is the room of queues, and the timer that closes connections without a request: aiohttp
+    starts it anew after the response.  ``content`` is the body that is streamed.
+    """
+    protocol = request._protocol
+    if protocol._keepalive_handle is not None:
+        protocol._keepalive_handle.cancel()
+        protocol._keepalive_handle = None
+    for reader in (request._payload, content):
+        if type(reader) is StreamReader:
+            reader._buffer = _short(reader._buffer)
+            if reader._http_chunk_splits is not None:
+                reader._http_chunk_splits = _short(reader._http_chunk_splits)
+
+
+def _short(entries: Any) -> Any:
+    return ShortQueue(entries)
 
 
 def replace_writer(request: web.BaseRequest, writer: AbstractStreamWriter) -> None:
@@ -77,6 +124,7 @@ class ThriftyProtocol(ResponseHandler):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
+        self._buffer = short_queue()
         self._silent_at = math.inf
 
     @property

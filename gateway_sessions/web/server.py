@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.http import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
+from gateway_sessions.web import seams
 from gateway_sessions.web.client import HEAD_LIMIT, HEADER_COUNT
 from gateway_sessions.web.fallback import past_router
 from gateway_sessions.web.headers import SERVER_NAME
@@ -71,6 +72,7 @@ class _Connection(RequestHandler):
 
     def __init__(self, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
+        self._messages = seams.short_queue()
         self._head_timer: asyncio.TimerHandle | None = None
 
     def resume_reading(self, resume_parser: bool = True) -> None:

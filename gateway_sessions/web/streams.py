@@ -33,6 +33,10 @@ class Tee(StreamWriter):
 
     def __init__(self, request: web.BaseRequest, transit: Transit, select: Selector) -> None:
         super().__init__(request.protocol, seams.writer_loop(request))
+        # What a first write would set: an attribute that comes late may find no more room where
+        # Python keeps those of all instances together, and costs each of them a dict of its own.
+        self.buffer_size = self.output_size = 0
+        self.chunked = False
         self.transit = transit
         self.started = False
         """True once the head has been written."""

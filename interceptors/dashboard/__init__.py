@@ -33,6 +33,7 @@ class Dashboard:
     """
 
     needs_headers = False
+    needs_body = False
 
     def __init__(self) -> None:
         self._clock: Callable[[], datetime] = lambda: datetime.now(UTC)

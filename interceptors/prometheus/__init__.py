@@ -27,6 +27,7 @@ class Prometheus:
     """
 
     needs_headers = False
+    needs_body = False
 
     def __init__(self) -> None:
         self._metrics = Metrics(_version(), time.time, time.monotonic)

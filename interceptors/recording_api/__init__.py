@@ -31,6 +31,7 @@ class RecordingApi:
     """
 
     needs_headers = False
+    needs_body = False
 
     def __init__(
         self,

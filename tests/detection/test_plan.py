@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from gateway_sessions.conversation import ASSISTANT, Message, Text
 from gateway_sessions.detection.chains import Run
 from gateway_sessions.detection.detector import Detector, Sender
 from gateway_sessions.detection.plan import (
@@ -146,6 +147,17 @@ class TestPlan:
 
     def test_a_first_request_has_nothing_up_to_a_reply(self) -> None:
         assert plan(user("a")).messages_to_reply() == 0
+
+    def test_a_reply_is_noted_alike_when_the_request_is_let_go(self) -> None:
+        asked = [user("a"), assistant("b"), user("c")]
+        for history in (asked[:1], asked, [*asked, assistant("begun")]):
+            kept, short = plan(*history), plan(*history)
+            short.let_go()
+            reply = Message(ASSISTANT, (Text("d"),))
+            assert short.walk.after_reply(reply) == kept.walk.after_reply(reply)
+            assert short.walk.reply == kept.walk.reply
+            assert short.walk.prompt() == kept.walk.prompt()
+            assert bool(short.messages) == (history[-1]["role"] == ASSISTANT)
 
     def test_agents_differ_by_system_prompt_and_tools(self) -> None:
         tools = [{"type": "function", "function": {"name": "f"}}]

@@ -65,6 +65,10 @@ def test_a_change_of_type_keeps_the_last() -> None:
     assert merged({"a": "x"}, {"a": 5}) == {"a": 5}
 
 
+def test_halves_of_a_character_are_kept_as_they_are() -> None:
+    assert merged({"x": "a\ud83d"}, {"x": "\ude00é"}) == {"x": "a\ud83d\ude00é"}
+
+
 def test_weight_counts_text_and_entries_but_no_repeats() -> None:
     value = Merged()
     assert value.merge({"x": "abc"}) == NEW + 3

@@ -57,6 +57,8 @@ def test_bodies_are_printed_on_request_and_cut(monkeypatch: pytest.MonkeyPatch) 
     request, answer = printed(monkeypatch, item, log_body=True, max_body_length=4).splitlines()
     assert request.endswith(" äöüä…")
     assert answer.endswith(" ok")
+    assert Printer(log_body=True).needs_body
+    assert not Printer().needs_body
 
 
 def test_what_strangers_wrote_can_not_move_the_cursor_or_forge_lines(

@@ -162,6 +162,8 @@ def test_streams_as_they_came(tmp_path: Path) -> None:
     streamed = exchange(answer=response(streamed=True, raw_stream=raw))
     assert "stream" not in one(tmp_path / "a", streamed)["response"]
     assert not Trace(tmp_path).wants_raw_stream
+    assert Trace(tmp_path).needs_body
+    assert not Trace(tmp_path, include_body="none").needs_body
     assert Trace(tmp_path, include_stream=True).wants_raw_stream
     found = one(tmp_path / "b", streamed, include_stream=True)["response"]
     assert found["stream"] == raw.decode()

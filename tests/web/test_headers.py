@@ -4,6 +4,7 @@ import pytest
 
 from gateway_sessions.web.headers import (
     ENDS,
+    LONGEST_NAME,
     NAMES_KEPT,
     PASSES,
     Kinds,
@@ -37,6 +38,17 @@ class TestText:
     def test_anything_else_is_latin_1_and_so_never_fails(self) -> None:
         assert text(b"caf\xe9") == "café"
         assert texts([(b"A", b"\xff"), (b"A", b"ok")]) == (("A", "ÿ"), ("A", "ok"))
+        assert texts([(b"\xff", b"ok")]) == (("ÿ", "ok"),)
+
+    def test_a_name_that_comes_again_is_the_same_object(self) -> None:
+        ((first, _),), ((second, _),) = [texts([(b"X-Kept-Once", b"1")]) for _ in range(2)]
+        assert first is second
+
+    def test_unless_it_is_longer_than_names_are(self) -> None:
+        name = b"x" * (LONGEST_NAME + 1)
+        ((first, _),), ((second, _),) = [texts([(name, b"1")]) for _ in range(2)]
+        assert first == second == name.decode()
+        assert first is not second
 
 
 class TestWire:
@@ -64,6 +76,11 @@ class TestKinds:
         for number in range(NAMES_KEPT + 10):
             assert kinds[b"X-%d" % number] == PASSES
         assert len(kinds) == NAMES_KEPT
+
+    def test_nor_is_a_long_one(self) -> None:
+        kinds = Kinds(lambda low: PASSES)
+        assert kinds[b"x" * (LONGEST_NAME + 1)] == kinds[b"x"] == PASSES
+        assert list(kinds) == [b"x"]
 
 
 class TestRequestFields:

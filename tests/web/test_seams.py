@@ -77,6 +77,42 @@ async def test_unread_pieces_keep_their_boundaries(reader: StreamReader) -> None
     assert list(seams.unread_pieces(reader)) == [b"two", b"half"]
 
 
+class TestShortQueue:
+    def test_it_is_a_queue(self) -> None:
+        queue = seams.ShortQueue([2, 3])
+        queue.append(4)
+        queue.appendleft(1)
+        assert [queue.popleft() for _ in range(4)] == [1, 2, 3, 4]
+        with pytest.raises(IndexError):
+            queue.popleft()
+
+    async def test_a_stream_goes_on_with_what_it_held(self, reader: StreamReader) -> None:
+        request = make_mocked_request("POST", "/", payload=reader)
+        content = StreamReader(BaseProtocol(asyncio.get_running_loop()), 2**16)
+        pieces = (b"one", b"two", b"three")
+        for piece in pieces[:2]:
+            content.begin_http_chunk_receiving()
+            content.feed_data(piece)
+            content.end_http_chunk_receiving()
+        reader.feed_data(b"asked")
+        seams.prepare_stream(request, content)
+        content.begin_http_chunk_receiving()
+        content.feed_data(pieces[2])
+        content.end_http_chunk_receiving()
+        assert [await content.readchunk() for _ in pieces] == [(each, True) for each in pieces]
+        assert await reader.readany() == b"asked"
+        assert not hasattr(content._buffer, "maxlen")
+        assert not hasattr(reader._buffer, "maxlen")
+
+    async def test_the_timer_of_idle_connections_stops(self, reader: StreamReader) -> None:
+        timer = Mock(spec=asyncio.TimerHandle)
+        request = make_mocked_request("POST", "/", payload=reader)
+        request.protocol._keepalive_handle = timer
+        seams.prepare_stream(request, reader)
+        timer.cancel.assert_called_once_with()
+        assert request.protocol._keepalive_handle is None
+
+
 class Clock:
     """A loop's time, and the one timer of a connection."""
 

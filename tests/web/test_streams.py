@@ -73,6 +73,13 @@ async def tee(log: Log) -> Tee:
     return Tee(cast("Any", request), cast("Any", log), lambda headers: headers[:1])
 
 
+async def test_what_a_first_write_sets_is_there_from_the_start(log: Log, tee: Tee) -> None:
+    before = vars(tee).keys()
+    tee.relay_head(b"HEAD", chunked=True)
+    await tee.relay_chunk(b"one")
+    assert vars(tee).keys() == before
+
+
 async def test_a_relayed_response(log: Log, tee: Tee) -> None:
     tee.relay_head(b"HEAD", chunked=True)
     assert tee.started
