@@ -5,22 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
 
+from gateway_sessions.chain import InterceptorChain
 from gateway_sessions.coding import Decoder, decoder
 from gateway_sessions.conversation import Reply
 from gateway_sessions.dialects import Assembler, Dialect
 from gateway_sessions.dialects.openai_chat import OpenAIChat
 from gateway_sessions.errors import UnreadableBody
 from gateway_sessions.exchange import Exchange, Headers, Refusal, Response
+from gateway_sessions.later import Later
+from gateway_sessions.recorded import Recorded
 from gateway_sessions.recording.pace import Pace
 from gateway_sessions.redaction import masked_error, masked_headers
-from gateway_sessions.tracker import Tracked
-
-if TYPE_CHECKING:
-    from gateway_sessions.gateway import Gateway
+from gateway_sessions.tracker import Tracked, Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,22 @@ LENGTH_DIGITS = 18
 
 _NEITHER = OpenAIChat()
 """In whose error shape we report faults where no dialect is known."""
+
+
+class Surroundings(Protocol):
+    """What an exchange needs of the gateway that it passes through."""
+
+    tracker: Tracker
+    later: Later
+    interceptors: InterceptorChain
+    recorded: Recorded | None
+    needs_exchange: bool
+    needs_headers: bool
+    clock: Callable[[], float]
+    monotonic: Callable[[], float]
+
+    def cost(self, exchange: Exchange, reply: Reply | None) -> float | None:
+        """Return what an exchange cost in US dollars; None where that is not known."""
 
 
 class Transit:
@@ -80,7 +96,7 @@ class Transit:
 
     def __init__(
         self,
-        gateway: Gateway,
+        gateway: Surroundings,
         exchange: Exchange,
         dialect: Dialect | None,
         tracked: Tracked | None,
