@@ -130,7 +130,7 @@ class Transit:
         self._settled = False
         self._finished = False
         self.spent = 0.0
-        """Seconds spent on it here so far, waiting for its turn included."""
+        """Seconds that its client has waited for us, until a verdict and for replies to be read."""
 
     @property
     def dialect(self) -> Dialect | None:
@@ -230,11 +230,12 @@ class Transit:
         """Look at the next bytes of the body, as on the wire."""
         gateway = self._gateway
         gateway.later.catch_up()
-        self._look(chunk, gateway.monotonic())
+        began = gateway.monotonic()
+        self._look(chunk, began)
+        self.spent += gateway.monotonic() - began
 
     def _look(self, chunk: bytes, came: float) -> None:
         """Look at bytes that came at a time, in seconds that never go back."""
-        began = self._gateway.monotonic()
         if not self._size:
             self._first_byte = came
         self._size += len(chunk)
@@ -252,7 +253,6 @@ class Transit:
             except Exception:
                 logger.exception("reading a reply failed")
                 self._give_up()
-        self.spent += self._gateway.monotonic() - began
 
     def _record_chunk(self, data: bytes, now: float) -> None:
         """Tell the recording of a chunk of a stream."""

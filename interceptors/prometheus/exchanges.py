@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from gateway_sessions import Exchange, Response, Usage
+from interceptors.prometheus.families import Families
 from interceptors.prometheus.series import Example, Known
-
-if TYPE_CHECKING:
-    from interceptors.prometheus.metrics import Metrics
 
 MODELS = 50
 """Models that get a label of their own; with the labels beside it still under 1,000 series."""
@@ -81,21 +78,21 @@ class _Kind:
         "requests",
     )
 
-    def __init__(self, metrics: Metrics, one: Finished, provider: str, model: str) -> None:
+    def __init__(self, families: Families, one: Finished, provider: str, model: str) -> None:
         dialect, _, source, _, status, error = one.kind
         aborted = error is not None and status < 400
         status_class = "aborted" if aborted else f"{status // 100}xx"
         call = ("chat", provider, model)
         error_type = (error or str(status)) if is_failed(one) else ""
-        self.requests = metrics.requests.sum((dialect, status_class, source))
-        self.operation = metrics.operation.cell((*call, error_type))
+        self.requests = families.requests.sum((dialect, status_class, source))
+        self.operation = families.operation.cell((*call, error_type))
         if one.usage is not None:
-            self.input_tokens = metrics.tokens.sum(("input", model))
-            self.output_tokens = metrics.tokens.sum(("output", model))
-            self.input_usage = metrics.usage.cell((*call, "input"))
-            self.output_usage = metrics.usage.cell((*call, "output"))
+            self.input_tokens = families.tokens.sum(("input", model))
+            self.output_tokens = families.tokens.sum(("output", model))
+            self.input_usage = families.usage.cell((*call, "input"))
+            self.output_usage = families.usage.cell((*call, "output"))
         if one.cost is not None:
-            self.cost = metrics.cost.sum((model,))
+            self.cost = families.cost.sum((model,))
 
 
 def is_failed(one: Finished) -> bool:
@@ -104,19 +101,19 @@ def is_failed(one: Finished) -> bool:
 
 
 class Exchanges:
-    """Counts exchanges, under the lock of `Metrics`."""
+    """Counts exchanges, under the lock of whoever owns the families."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, families: Families) -> None:
         self.longest = 0
         """Messages of the longest session so far."""
         self.models, self._providers = Known(MODELS), Known(PROVIDERS)
-        self._metrics = metrics
+        self._families = families
         self._kinds: dict[tuple[object, ...], _Kind] = {}
         self._costs: OrderedDict[str, float] = OrderedDict()
-        self._messages = metrics.messages.sum()
-        self._upstream = metrics.upstream.cell()
-        self._first_byte = metrics.first_byte.cell()
-        self._overhead = metrics.overhead.cell()
+        self._messages = families.messages.sum()
+        self._upstream = families.upstream.cell()
+        self._first_byte = families.first_byte.cell()
+        self._overhead = families.overhead.cell()
 
     def count(self, one: Finished) -> None:
         """Count an exchange."""
@@ -154,7 +151,7 @@ class Exchanges:
             if len(self._kinds) >= KINDS:
                 self._kinds.clear()
             provider = self._providers.label(one.kind[1])
-            kind = self._kinds[key] = _Kind(self._metrics, one, provider, model)
+            kind = self._kinds[key] = _Kind(self._families, one, provider, model)
         return kind
 
     def _count_messages(self, one: Finished) -> None:
@@ -167,4 +164,4 @@ class Exchanges:
         costs = self._costs
         costs[session_id] = costs.get(session_id, 0.0) + cost
         if len(costs) > SESSIONS_WITH_COST:
-            self._metrics.session_cost.observe(costs.popitem(last=False)[1])
+            self._families.session_cost.observe(costs.popitem(last=False)[1])

@@ -1,4 +1,4 @@
-"""All metrics by name, and what makes them move.  Nothing else in the project names one."""
+"""What makes the metrics move, and what shows them to a registry."""
 
 from __future__ import annotations
 
@@ -26,31 +26,19 @@ from gateway_sessions import (
     Written,
 )
 from interceptors.prometheus.exchanges import Exchanges, Finished, finished
+from interceptors.prometheus.families import PREFIX, Families
 from interceptors.prometheus.series import (
-    Counter,
     Example,
-    Histogram,
     Known,
     Labels,
     Rate,
     gauge,
 )
 
-PREFIX = "gateway_sessions_"
-
 NAMES = 50
 """Header names of rejected session ids."""
 BATCH = 128
 """Events that are counted at once: half a millisecond of work."""
-MICRO_SECONDS = (5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 5e-3, 2e-2, 0.1)
-LATENCY_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
-MESSAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-DOLLARS = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 50)
-OTEL_SECONDS = tuple(0.01 * 2**power for power in range(14))
-OTEL_TOKENS = tuple(4**power for power in range(14))
-"""As the OpenTelemetry conventions for generative AI give them."""
-
-_OTEL = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
 
 
 class Metrics(Collector):
@@ -74,113 +62,34 @@ class Metrics(Collector):
         self._monotonic = monotonic
         self._rate = Rate(monotonic())
         self._names = Known(NAMES)
-        self._make_counters()
-        self._make_histograms()
-        self._exchanges = Exchanges(self)
-        self._detection, self._hash = self.detection.cell(), self.hash.cell()
-
-    def _make_counters(self) -> None:
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"{PREFIX}{name}_total", text, labels)
-
-        self.requests = counter(
-            "requests", "Exchanges finished.", "dialect", "status_class", "source"
-        )
-        self.started = counter("sessions_started", "Sessions begun.", "reason")
-        self.ended = counter("sessions_ended", "Sessions that left the index.", "reason")
-        self.ambiguous = counter(
-            "sessions_ambiguous", "Requests that fitted several sessions equally well."
-        )
-        self.relations = counter(
-            "session_relations", "Requests by their relation to their session.", "relation"
-        )
-        self.messages = counter("session_messages", "Messages added to sessions.")
-        self.tokens = counter("tokens", "Tokens by direction.", "direction", "model")
-        self.cost = counter("cost_usd", "Cost in US dollars.", "model")
-        self.unpriced = counter(
-            "cost_unknown", "Exchanges whose model has no known price.", "model"
-        )
-        self.written = counter(
-            "recorder_written", "Exchanges, or session events, written.", "writer"
-        )
-        self.dropped = counter(
-            "recorder_dropped",
-            "Exchanges, or session events, lost to a writer.",
-            "writer",
-            "reason",
-        )
-        self.failures = counter(
-            "interceptor_errors", "Hooks that failed or were late.", "interceptor", "hook"
-        )
-        self.fallbacks = counter(
-            "index_fallback", "Look-ups for which a shared index did not answer.", "backend"
-        )
-        self.limited = counter(
-            "rate_limited", "Requests refused because their session used up a limit.", "limit"
-        )
-        self.rejected = counter(
-            "explicit_id_rejected", "Session ids of clients that could not be used.", "name"
-        )
-
-    def _make_histograms(self) -> None:
-        def seconds(name: str, text: str, bounds: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(f"{PREFIX}{name}_seconds", text, bounds, labels)
-
-        self.detection = seconds("detection", "Finding the session of a request.", MICRO_SECONDS)
-        self.hash = seconds("hash", "Digesting the messages of a request.", MICRO_SECONDS)
-        self.overhead = seconds(
-            "gateway_overhead", "Time an exchange spent in the gateway.", MICRO_SECONDS
-        )
-        self.upstream = seconds(
-            "upstream_request", "From a request's arrival to its last byte.", LATENCY_SECONDS
-        )
-        self.first_byte = seconds(
-            "time_to_first_byte", "From a request's arrival to the first byte.", LATENCY_SECONDS
-        )
-        self.write = seconds(
-            "recorder_write", "Writing one batch.", (0.001, 0.01, 0.1, 1, 10), "writer"
-        )
-        self.length = Histogram(
-            f"{PREFIX}session_length_messages", "Messages of sessions that ended.", MESSAGES
-        )
-        self.session_cost = Histogram(
-            f"{PREFIX}session_cost_usd", "Cost of sessions that ended, in US dollars.", DOLLARS
-        )
-        self.operation = Histogram(
-            "gen_ai_client_operation_duration_seconds",
-            "Duration of model calls.",
-            OTEL_SECONDS,
-            (*_OTEL, "error_type"),
-        )
-        self.usage = Histogram(
-            "gen_ai_client_token_usage",
-            "Tokens per model call.",
-            OTEL_TOKENS,
-            (*_OTEL, "gen_ai_token_type"),
-        )
+        self.families = families = Families()
+        """What is counted, under the lock."""
+        self._exchanges = Exchanges(families)
+        self._detection, self._hash = families.detection.cell(), families.hash.cell()
 
     def connect(self, context: Context) -> None:
         """Begin to count what is announced."""
         self._stats = context.stats
         self._started = context.stats().get("started_at", self._started)
-        listen = context.telemetry.listen
+        listen, families = context.telemetry.listen, self.families
         listen(SessionStarted, self._noting(self._session_started))
         listen(SessionEnded, lambda e: self._note(self._session_ended, (e, self._clock())))
         listen(Detected, self._noting(self._detected))
         listen(Unpriced, self._noting(self._count_unpriced))
-        listen(RateLimited, self._noting(lambda e: self.limited.add((e.limit,))))
+        listen(RateLimited, self._noting(lambda e: families.limited.add((e.limit,))))
         listen(Written, self._noting(self._batch_written))
         listen(
             Dropped,
-            self._noting(lambda e: self.dropped.add((e.interceptor, e.reason), e.count)),
+            self._noting(lambda e: families.dropped.add((e.interceptor, e.reason), e.count)),
         )
         listen(
-            InterceptorFailed, self._noting(lambda e: self.failures.add((e.interceptor, e.hook)))
+            InterceptorFailed,
+            self._noting(lambda e: families.failures.add((e.interceptor, e.hook))),
         )
-        listen(IndexFellBack, self._noting(lambda e: self.fallbacks.add((e.backend,))))
+        listen(IndexFellBack, self._noting(lambda e: families.fallbacks.add((e.backend,))))
         listen(
             ExplicitIdRejected,
-            self._noting(lambda e: self.rejected.add((self._names.label(e.name),))),
+            self._noting(lambda e: families.rejected.add((self._names.label(e.name),))),
         )
 
     def exchange(self, exchange: Exchange) -> None:
@@ -209,41 +118,37 @@ class Metrics(Collector):
         self._exchanges.count(one)
 
     def _session_started(self, event: SessionStarted) -> None:
-        self.started.add((event.reason,))
+        self.families.started.add((event.reason,))
 
     def _session_ended(self, ended: tuple[SessionEnded, float]) -> None:
         event, at = ended
-        self.ended.add((event.reason,))
+        self.families.ended.add((event.reason,))
         example = Example("", event.session_id, at)
-        self.length.observe(event.messages, (), example)
+        self.families.length.observe(event.messages, (), example)
         cost = self._exchanges.session_cost(event.session_id)
         if cost is not None:
-            self.session_cost.observe(cost, (), example)
+            self.families.session_cost.observe(cost, (), example)
 
     def _detected(self, event: Detected) -> None:
-        self.relations.add((event.relation,))
+        self.families.relations.add((event.relation,))
         self._detection.observe(event.seconds)
         self._hash.observe(event.hash_seconds)
         if event.ambiguous:
-            self.ambiguous.add()
+            self.families.ambiguous.add()
 
     def _count_unpriced(self, event: Unpriced) -> None:
-        self.unpriced.add((self._exchanges.models.label(event.model),))
+        self.families.unpriced.add((self._exchanges.models.label(event.model),))
 
     def _batch_written(self, event: Written) -> None:
-        self.written.add((event.interceptor,), event.count)
-        self.write.observe(event.seconds, (event.interceptor,))
+        self.families.written.add((event.interceptor,), event.count)
+        self.families.write.observe(event.seconds, (event.interceptor,))
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric, all of one moment."""
         stats = self._stats()
         with self._lock:
             self._count_noted()
-            families = [
-                series.collect()
-                for series in vars(self).values()
-                if isinstance(series, (Counter, Histogram))
-            ]
+            families = [series.collect() for series in vars(self.families).values()]
             gauges = self._gauges(stats)
         yield from gauges
         yield from families

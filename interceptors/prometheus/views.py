@@ -11,7 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import CollectorRegistry
 
-from interceptors.prometheus.metrics import PREFIX
+from interceptors.prometheus.families import PREFIX
 
 JSON, TEXT, OPENMETRICS = "json", "text", "openmetrics"
 
