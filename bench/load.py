@@ -57,6 +57,10 @@ class Talker:
         self.asked += sent
         return load
 
+    def pace(self, per_second: float, seconds: float, connections: int) -> Load:
+        """Send that many requests a second, over connections that take turns."""
+        return uvloop.run(_paced(self, per_second, seconds, connections))
+
     def warm_up(self, connections: int) -> None:
         """Let the first conversations come to their end, which are shorter than later ones."""
         while self.asked < self.talk.conversations * self.talk.turns:
@@ -230,3 +234,24 @@ async def _own(talker: Talker, seconds: float, connections: int) -> tuple[Load, 
     cuts = statistics.quantiles(latencies, n=100)
     per_second = len(latencies) / (time.perf_counter() - began)
     return Load(per_second, cuts[49], cuts[98], failures), len(latencies)
+
+
+async def _paced(talker: Talker, per_second: float, seconds: float, connections: int) -> Load:
+    latencies: list[float] = []
+    failures = 0
+    began = time.perf_counter()
+
+    async def loop(place: int) -> None:
+        nonlocal failures
+        async with connect(talker.url) as connection:
+            due = began + place / per_second
+            while due < began + seconds:
+                await asyncio.sleep(due - time.perf_counter())
+                _, taken, ok = await connection.ask(talker.next())
+                latencies.append(taken * 1000)
+                failures += not ok
+                due += connections / per_second
+
+    await asyncio.gather(*(loop(place) for place in range(connections)))
+    cuts = statistics.quantiles(latencies, n=100)
+    return Load(len(latencies) / (time.perf_counter() - began), cuts[49], cuts[98], failures)

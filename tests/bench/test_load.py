@@ -24,6 +24,16 @@ def test_our_own_client_counts_and_times(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found.failures == 0
 
 
+def test_requests_come_at_their_own_pace() -> None:
+    with servers.helper("upstream") as server:
+        talker = Talker(server.url, talk(2, stream=False))
+        found = talker.pace(per_second=100, seconds=0.5, connections=4)
+    assert talker.asked == 50
+    assert found.per_second < 150
+    assert 0 < found.p50_ms <= found.p99_ms
+    assert found.failures == 0
+
+
 @pytest.mark.needs("wrk", "apt-get install wrk")
 def test_wrk_counts_and_times() -> None:
     with servers.helper("upstream") as server:
