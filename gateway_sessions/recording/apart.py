@@ -36,8 +36,8 @@ from gateway_sessions.recording.apart_serving import (
     Served,
 )
 from gateway_sessions.recording.event_lane import EventWriter
+from gateway_sessions.recording.jsontext import json_array
 from gateway_sessions.recording.lane import PartlyWritten
-from gateway_sessions.recording.shared_json import SharedJson
 
 APART = frozenset({"jsonl", "sqlite", "postgres"})
 """The writers in the box.  Others stay beside the recorder, since nobody knows what they hold."""
@@ -64,7 +64,6 @@ class ApartWriter:
 
     Args:
         connection: leads to a `Served`.
-        shared: makes JSON of events, for other writers too.
         pid: of the process to wait for at the end; None if there is none.
         died: called, on another thread, when the process ends before it was asked to.
     """
@@ -75,12 +74,10 @@ class ApartWriter:
     def __init__(
         self,
         connection: socket.socket,
-        shared: SharedJson,
         pid: int | None = None,
         died: Callable[[], object] = lambda: None,
     ) -> None:
         self._connection = connection
-        self._shared = shared
         self._pid = pid
         self._died = died
         self._answers: SimpleQueue[Answer | None] = SimpleQueue()
@@ -99,7 +96,7 @@ class ApartWriter:
         Raises `PartlyWritten` or `OSError` as the writer does, and `WriterError` for what else it
         raises.
         """
-        answer = self._ask(WRITE, self._shared.array(batch))
+        answer = self._ask(WRITE, json_array(batch))
         error = None if answer.problem is None else _error(answer.problem)
         if answer.rest is not None:
             rest = [batch[place] for place in answer.rest]
@@ -174,7 +171,6 @@ def set_apart(
     """
     gc.freeze()  # so that looking for garbage copies no memory that the processes share
     ours: list[socket.socket] = []
-    shared = SharedJson(sum(name in APART for name, _ in writers))
     found: Named = []
     for name, writer in writers:
         if name not in APART:
@@ -186,7 +182,7 @@ def set_apart(
         if not pid:
             _be_apart(writer, there, (*inherited, *ours))
         there.close()
-        found.append((name, ApartWriter(here, shared, pid, died)))
+        found.append((name, ApartWriter(here, pid, died)))
     return found
 
 

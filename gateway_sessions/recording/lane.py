@@ -127,9 +127,11 @@ class Lane(Generic[T_]):
     @property
     def crowded(self) -> bool:
         """Whether more than half of the room is taken."""
+        # In full, since it is asked for each item.
+        queued = self._accepted - self._done - (self._evicted - self._gone)
         return (
-            self.queued * 2 > self._limits.max_count
-            or (self._accepted_bytes - self._done_bytes) * 2 > self._limits.max_bytes
+            queued * 2 > self._max_count
+            or (self._accepted_bytes - self._done_bytes) * 2 > self._max_bytes
         )
 
     @property

@@ -176,6 +176,8 @@ class Intake:
         recorder = self._recorder
         if self._patience < PATIENCE_SECONDS and recorder.caught_up():
             self._patience = PATIENCE_SECONDS
+        if not recorder.crowded():  # as nearly always, and this is asked for each item
+            return
         while self._patience > 0 and recorder.crowded():
             began = time.monotonic()
             time.sleep(PAUSE_SECONDS)

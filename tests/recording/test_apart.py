@@ -29,7 +29,6 @@ from gateway_sessions.recording.apart_serving import LogAnswers, Served
 from gateway_sessions.recording.child import Spawned
 from gateway_sessions.recording.lane import PartlyWritten
 from gateway_sessions.recording.process import RecordingProcess
-from gateway_sessions.recording.shared_json import SharedJson
 from gateway_sessions.telemetry import Telemetry
 from tests.recording.recordings import ended
 from tests.recording.session_events import failed, requested
@@ -77,7 +76,7 @@ class Apart:
         self.writer = writer or Told()
         self.served = Served(self.writer, self.there)
         self.died = threading.Event()
-        self.near = ApartWriter(here, SharedJson(1), died=self.died.set)
+        self.near = ApartWriter(here, died=self.died.set)
         self.thread = threading.Thread(target=self.served.serve)
         self.thread.start()
 

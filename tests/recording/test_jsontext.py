@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_sessions.recording.jsontext import embedded, escaped, is_json, json_line, utc_timestamp
+from gateway_sessions.recording.jsontext import (
+    embedded,
+    escaped,
+    is_json,
+    json_array,
+    json_line,
+    utc_timestamp,
+)
 
 LIMIT = 1000
 
@@ -155,3 +162,9 @@ def test_is_json_agrees_with_a_parser(body: bytes) -> None:
 )
 def test_timestamps(unix: float, expected: str) -> None:
     assert utc_timestamp(unix) == expected
+
+
+def test_an_array_is_made_of_values_of_which_one_may_hold_half_a_character() -> None:
+    assert json_array([]) == b"[]"
+    assert json_array([{"a": msgspec.Raw(b"1")}, "b"]) == b'[{"a":1},"b"]'
+    assert json_array(["\ud83d", {"a": msgspec.Raw(b"[1]")}]) == b'["?",{"a":[1]}]'
