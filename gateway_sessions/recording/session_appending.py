@@ -63,14 +63,17 @@ class SessionAppender:
     def __init__(self, directory: Path, max_open: int | None = None) -> None:
         self.unsynced = Unsynced(directory)
         self._directory = directory
-        self.max_open = max_open or _quarter_of_descriptors()
-        """Files that are held open."""
+        self._max_open = max_open
+        self.max_open = max_open or 1
+        """Files that are held open, from `open` on."""
         self._open: OrderedDict[str, _Open] = OrderedDict()  # by session id
         self._days = DayFolders(directory)
         self._turn = 0
 
     def open(self) -> None:
         """Make the folder; raises `StartError` if files can not be made or locked in it."""
+        # Now and not when it was made: a process of its own may have more descriptors since.
+        self.max_open = self._max_open or _quarter_of_descriptors()
         private_directory(self._directory)
         descriptor = os.open(self._directory, os.O_RDONLY | os.O_CLOEXEC)
         try:

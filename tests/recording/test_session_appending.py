@@ -318,5 +318,9 @@ def test_nothing_is_lost_or_mixed_up_whatever_happens(
 def test_as_many_files_are_held_open_as_the_system_allows_four_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: int, held: int
 ) -> None:
+    appender = SessionAppender(tmp_path)
+    # Its process may be allowed more than the one in which it was made.
     monkeypatch.setattr(resource, "getrlimit", lambda _: (allowed, allowed))
-    assert SessionAppender(tmp_path).max_open == held
+    appender.open()
+    assert appender.max_open == held
+    appender.close()
