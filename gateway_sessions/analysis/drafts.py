@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -49,6 +50,8 @@ EVENTS_KEPT = 10_000
 
 
 _DEFAULT, _FIRST_LOOP, _INITIAL = Default(), FirstLoop(), Initial()
+_NO_TURNS: Mapping[int, TurnDraft] = MappingProxyType({})
+_NO_TOOLS: Mapping[str, int] = MappingProxyType({})
 
 
 class GroupDraft(msgspec.Struct, gc=False):
@@ -57,8 +60,21 @@ class GroupDraft(msgspec.Struct, gc=False):
     record: ParallelGroupRecord
 
 
+class Held(msgspec.Struct, gc=False):
+    """What a loop has that was not handed on, or may still change."""
+
+    turns: dict[int, TurnDraft] = {}
+    messages: list[Message] = []
+    events: list[LoopEvent] = []
+    turnless: dict[str, ToolOutcome] = {}
+    """Tools that were told of before any turn: they are the first one's."""
+
+
 class LoopDraft(msgspec.Struct, gc=False):
-    """A loop under way, or kept because something may still be added to it."""
+    """A loop under way, or kept because something may still be added to it.
+
+    Most loops that are kept are over: what such a one has nothing of takes no memory.
+    """
 
     loop_id: str
     session_id: str
@@ -71,21 +87,30 @@ class LoopDraft(msgspec.Struct, gc=False):
     rejection: str | None = None
     config: LoopConfigSnapshot | None = None
     metadata: Any = None
-    turns: dict[int, TurnDraft] = {}
-    messages: list[Message] = []
-    events: list[LoopEvent] = []
     sequence: int = 0
-    _turnless: dict[str, ToolOutcome] = {}
-    children: dict[tuple[str, str], ChildLoopRef] = {}
-    next_loop_ids: list[str] = []
+    children: tuple[ChildLoopRef, ...] = ()
+    next_loop_ids: tuple[str, ...] = ()
     group: GroupDraft | None = None
     compaction_block: str | None = None
     spawn: SpawnRef | None = None
     formation: SessionFormation | None = None
     shed_turns: int = 0
-    shed_tools: dict[str, int] = {}
+    shed_tools: Mapping[str, int] = _NO_TOOLS
     shed_usage: Usage = NOTHING
     _told_block: bool = False
+    _held: Held | None = None
+
+    @property
+    def held(self) -> Held:
+        """What it holds, to be added to."""
+        if self._held is None:
+            self._held = Held()
+        return self._held
+
+    @property
+    def turns(self) -> Mapping[int, TurnDraft]:
+        """The turns that are held, by index."""
+        return _NO_TURNS if self._held is None else self._held.turns
 
     @property
     def is_open(self) -> bool:
@@ -112,13 +137,23 @@ class LoopDraft(msgspec.Struct, gc=False):
         if write is not None:
             write(self, event)
 
+    def refer_to(self, child: ChildLoopRef) -> None:
+        """Note which loop works for a call."""
+        refs = {ref.child_loop_id: ref for ref in self.children}
+        known = refs.get(child.child_loop_id)
+        if known is not None and known.tool_call_id != child.tool_call_id:
+            del refs[child.child_loop_id]  # it was taken for another call's
+        refs[child.child_loop_id] = child
+        self.children = tuple(refs.values())
+
     def turn(self, event: TurnStart | TurnEnd) -> TurnDraft:
         """Return the turn with an event's index; a new one if there is none."""
-        found = self.turns.get(event.turn_index)
+        held = self.held
+        found = held.turns.get(event.turn_index)
         if found is None:
-            found = self.turns[event.turn_index] = TurnDraft(event.turn_index, "user", event.at)
-            found.tools.update(self._turnless)
-            self._turnless.clear()
+            found = held.turns[event.turn_index] = TurnDraft(event.turn_index, "user", event.at)
+            found.tools.update(held.turnless)
+            held.turnless.clear()
         return found
 
     def turn_started(self, event: TurnStart) -> None:
@@ -127,13 +162,13 @@ class LoopDraft(msgspec.Struct, gc=False):
         turn.begin(event)
         if event.input_messages and not turn.input_messages:
             turn.input_messages = event.input_messages
-            self.messages.extend(event.input_messages)
+            self.held.messages.extend(event.input_messages)
 
     def turn_ended(self, event: TurnEnd) -> None:
         """Note an answer."""
         self.turn(event).end(event)
         if event.output_message is not None:
-            self.messages.append(event.output_message)
+            self.held.messages.append(event.output_message)
 
     def tool_started(self, event: ToolExecutionStart) -> None:
         """Note a call, with the turn that made it."""
@@ -164,13 +199,14 @@ class LoopDraft(msgspec.Struct, gc=False):
 
         Before there is any turn, they are kept for the first.
         """
-        for turn in reversed(self.turns.values()):
+        held = self.held
+        for turn in reversed(held.turns.values()):
             if call_id in turn.tools:
                 break
         else:
-            if not self.turns:
-                return self._turnless
-            turn = self.turns[max(self.turns)]
+            if not held.turns:
+                return held.turnless
+            turn = held.turns[max(held.turns)]
         turn.changed = True
         return turn.tools
 
@@ -183,15 +219,26 @@ class LoopDraft(msgspec.Struct, gc=False):
         if self._told_block:
             record = msgspec.structs.replace(record, compaction_block=None)
         self._told_block = self.compaction_block is not None
-        newest = max(self.turns, default=-1)
-        for turn in list(self.turns.values()):
+        held = self._held
+        if held is not None:
+            self._let_go(held)
+            if not (held.turns or held.turnless):
+                self._held = None
+        return record
+
+    def _let_go(self, held: Held) -> None:
+        """Forget what has been handed on and will not change."""
+        newest = max(held.turns, default=-1)
+        for turn in list(held.turns.values()):
             turn.changed = False
             done = turn.is_settled if self.is_open else turn.is_over
             if done and (turn.index < newest or not self.is_open):
-                self._shed(turn)
-        self.messages.clear()
-        self.events.clear()
-        return record
+                self.shed_usage += turn.usage()
+                self.shed_tools = _counted(self.shed_tools, (turn,)) or _NO_TOOLS
+                self.shed_turns += 1
+                del held.turns[turn.index]
+        held.messages.clear()
+        held.events.clear()
 
     def hand_on_whole(self, whole: WholeLoop) -> LoopRecord:
         """Return the loop as it is at its end, of whose events only the first was taken."""
@@ -202,13 +249,6 @@ class LoopDraft(msgspec.Struct, gc=False):
         self.shed_usage += whole.answer.usage
         return self._record((whole_turn(whole),))
 
-    def _shed(self, turn: TurnDraft) -> None:
-        """Let go of a turn but for its sums."""
-        self.shed_usage += turn.usage()
-        _count(turn, self.shed_tools)
-        self.shed_turns += 1
-        del self.turns[turn.index]
-
     def usage(self) -> Usage:
         """Return the sum over all turns."""
         total = self.shed_usage
@@ -218,10 +258,7 @@ class LoopDraft(msgspec.Struct, gc=False):
 
     def tool_calls(self) -> dict[str, int]:
         """Return how often each tool was called."""
-        tools = dict(self.shed_tools)
-        for turn in self.turns.values():
-            _count(turn, tools)
-        return tools
+        return _counted(self.shed_tools, self.turns.values())
 
     def record(self, turns: Sequence[TurnDraft] | None = None) -> LoopRecord:
         """Return the loop as it is now, with all turns that are held or with those given."""
@@ -234,9 +271,10 @@ class LoopDraft(msgspec.Struct, gc=False):
         group = self.group.record if self.group is not None else None
         if group is not None and group.selected_loop_id == self.loop_id:
             group = msgspec.structs.replace(group, is_selected=True)
-        refs, next_ids = tuple(self.children.values()), self.next_loop_ids
+        held, refs, next_ids = self._held, self.children, self.next_loop_ids
         if refs:
-            next_ids = [*dict.fromkeys((*next_ids, *(ref.child_loop_id for ref in refs)))]
+            names = (*next_ids, *(ref.child_loop_id for ref in refs))
+            next_ids = tuple(dict.fromkeys(names))
         return LoopRecord(
             loop_id=self.loop_id,
             session_id=self.session_id,
@@ -248,14 +286,14 @@ class LoopDraft(msgspec.Struct, gc=False):
             status=self.status,
             rejection=self.rejection,
             config=self.config,
-            messages=tuple(self.messages),
+            messages=() if held is None else tuple(held.messages),
             turns=turns,
             turn_count=self.shed_turns + len(self.turns),
             tool_calls=self.tool_calls(),
             usage=self.usage(),
             metadata=self.metadata,
-            events=tuple(self.events),
-            children_loop_ids=tuple(next_ids),
+            events=() if held is None else tuple(held.events),
+            children_loop_ids=next_ids,
             child_loop_refs=refs,
             parallel_group=group,
             compaction_block=self.compaction_block,
@@ -264,10 +302,13 @@ class LoopDraft(msgspec.Struct, gc=False):
         )
 
 
-def _count(turn: TurnDraft, tools: dict[str, int]) -> None:
-    """Add the calls of a turn to numbers of calls by tool."""
-    for outcome in turn.tools.values():
-        tools[outcome.tool_name] = tools.get(outcome.tool_name, 0) + 1
+def _counted(tools: Mapping[str, int], turns: Iterable[TurnDraft]) -> dict[str, int]:
+    """Return numbers of calls by tool with those of turns added."""
+    found = dict(tools)
+    for turn in turns:
+        for outcome in turn.tools.values():
+            found[outcome.tool_name] = found.get(outcome.tool_name, 0) + 1
+    return found
 
 
 def _rejected(loop: LoopDraft, event: InputRejected) -> None:
@@ -280,7 +321,7 @@ def _ended(loop: LoopDraft, event: AgentEnd) -> None:
 
 
 def _message(loop: LoopDraft, event: MessageEnd) -> None:
-    loop.messages.append(event.message)
+    loop.held.messages.append(event.message)
 
 
 def _compacted(loop: LoopDraft, event: CompactionEnded) -> None:

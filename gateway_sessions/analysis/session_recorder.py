@@ -224,12 +224,13 @@ class SessionRecorder:
         streaming = isinstance(event, (MessageUpdate, ToolExecutionUpdate))
         if streaming and not self._config.include_streaming_events:
             return
-        if len(loop.events) < EVENTS_KEPT:
+        kept_events = loop.held.events
+        if len(kept_events) < EVENTS_KEPT:
             facts = msgspec.to_builtins(event)
             kept = facts if streaming else {k: v for k, v in facts.items() if k not in CONTENT}
             for name in ("session_id", "loop_id"):
                 del kept[name]
-            loop.events.append(LoopEvent(sequence=loop.sequence, event=kept))
+            kept_events.append(LoopEvent(sequence=loop.sequence, event=kept))
         loop.sequence += 1
 
     def _link(self, loop: LoopDraft, event: AgentEvent) -> None:
@@ -246,7 +247,7 @@ class SessionRecorder:
         loop.metadata = event.metadata
         parent = session.loops.get(event.parent_loop_id or "")
         if parent is not None and loop.loop_id not in parent.next_loop_ids:
-            parent.next_loop_ids.append(loop.loop_id)
+            parent.next_loop_ids = (*parent.next_loop_ids, loop.loop_id)
         if first:
             session.agent_id, session.scope = event.agent_id, event.scope
             session.created_at = min(session.created_at, event.at)
@@ -302,14 +303,13 @@ class SessionRecorder:
 
     def _linked(self, loop: LoopDraft, event: ChildLinked) -> None:
         """Set both ends of the link between a tool call and a sub-agent."""
-        for key, ref in list(loop.children.items()):
-            if ref.child_loop_id == event.child_loop_id and key[0] != event.tool_call_id:
-                del loop.children[key]  # it was taken for another call's
-        loop.children[event.tool_call_id, event.child_loop_id] = ChildLoopRef(
-            tool_call_id=event.tool_call_id,
-            tool_name=event.tool_name,
-            child_loop_id=event.child_loop_id,
-            child_session_id=event.child_session_id,
+        loop.refer_to(
+            ChildLoopRef(
+                tool_call_id=event.tool_call_id,
+                tool_name=event.tool_name,
+                child_loop_id=event.child_loop_id,
+                child_session_id=event.child_session_id,
+            )
         )
         spawn = SpawnRef(
             parent_session_id=loop.session_id,
