@@ -91,6 +91,7 @@ class EventLane(Lane[R_], Generic[R_]):
     """
 
     what = "events"
+    full = "Session recording buffer full, dropping event (%(name)s, %(count)d so far)"
 
     def __init__(
         self,
@@ -178,11 +179,6 @@ class EventLane(Lane[R_], Generic[R_]):
             missing.kinds.update(item.dropped)
         else:
             missing.kinds[kind_of(item)] += 1
-
-    def _tell_full(self, count: int) -> None:
-        logger.warning(
-            "Session recording buffer full, dropping event (%s, %d so far)", self.name, count
-        )
 
     # From here on everything runs on the lane's own thread.
 

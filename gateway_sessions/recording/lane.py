@@ -8,7 +8,6 @@ costs more than everything else in `Lane.offer`.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -18,10 +17,8 @@ from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 from gateway_sessions.recording.limits import Limits
-from gateway_sessions.recording.quiet import Quiet, summary, trimmed
-from gateway_sessions.telemetry import Dropped, Telemetry, Written
-
-logger = logging.getLogger(__name__)
+from gateway_sessions.recording.troubles import Troubles
+from gateway_sessions.telemetry import Telemetry, Written
 
 T_ = TypeVar("T_")
 Taken_contra = TypeVar("Taken_contra", contravariant=True)
@@ -73,6 +70,8 @@ class Lane(Generic[T_]):
 
     what = "exchanges"
     """What log lines call the items."""
+    full = "%(name)s: buffer full, dropping %(what)s (%(count)d so far)"
+    """The log line of a full buffer."""
 
     def __init__(
         self,
@@ -83,8 +82,6 @@ class Lane(Generic[T_]):
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
-        self.problem: str | None = None
-        """Why the last write failed, until one succeeds."""
         self.ended: Future[None] = Future()
         """Done when the thread has written everything and is gone."""
         self._writer = writer
@@ -107,17 +104,20 @@ class Lane(Generic[T_]):
         self._evicted = self._gone = 0  # items taken out again; of those, passed by the thread
         self._taken = 0  # entries that have left the queue; guarded by `_taking`
         self._done = self._done_bytes = 0  # written by the lane's thread
-        self._lost = 0  # items dropped since the last success
         self._called: float | None = None  # since when the writer is at work, if it is
         self._abandoned = False
         self._monotonic = monotonic
-        self._full = Quiet(monotonic=monotonic)
-        self._spoilt = Quiet(monotonic=monotonic)
+        self._troubles = Troubles(name, telemetry, self.what, self.full, monotonic)
         self._thread = threading.Thread(target=self._run, name=f"writer-{name}", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
+
+    @property
+    def problem(self) -> str | None:
+        """Why the last write failed, until one succeeds."""
+        return self._troubles.problem
 
     @property
     def queued(self) -> int:
@@ -189,10 +189,7 @@ class Lane(Generic[T_]):
             self._abandoned = True
             count = len(self._queue) - self._queue.count(OUT)
             self._queue.clear()
-        count += self._in_hand(count)
-        if count:
-            logger.error("%s: still busy at shutdown, dropping %d %s", self.name, count, self.what)
-            self._telemetry.emit(Dropped(self.name, "shutdown", count))
+        self._troubles.abandoned(count + self._in_hand(count))
 
     def _in_hand(self, waiting: int) -> int:
         """Return how many items the writer has: nobody will know what became of them."""
@@ -214,15 +211,7 @@ class Lane(Generic[T_]):
 
     def _refuse(self) -> None:
         """Count an item as dropped at the entrance."""
-        if self._closed:
-            self._telemetry.emit(Dropped(self.name, "shutdown", 1))
-            return
-        self._telemetry.emit(Dropped(self.name, "queue_full", 1))
-        if total := self._full.count():
-            self._tell_full(total)
-
-    def _tell_full(self, count: int) -> None:
-        logger.warning("%s: buffer full, dropping %s (%d so far)", self.name, self.what, count)
+        self._troubles.refused(closed=self._closed)
 
     # From here on everything runs on the lane's own thread.
 
@@ -291,9 +280,9 @@ class Lane(Generic[T_]):
                 break
             rest, error = self._attempt(rest)
             if error is None:
-                self._works()
+                self._troubles.works()
                 break
-            self._fails(error)
+            self._troubles.fails(error)
             hurried = self._flushes and attempt + 1 >= FLUSH_ATTEMPTS
             if attempt == len(pauses) or hurried:
                 self._drop(rest, error)
@@ -347,31 +336,8 @@ class Lane(Generic[T_]):
         self._telemetry.emit(Written(self.name, written, seconds))
 
     def _drop(self, items: list[T_], error: BaseException) -> None:
-        count = len(items)
-        if self._abandoned:
-            return  # they are counted
-        self._lost += count
-        self._telemetry.emit(Dropped(self.name, "error", count))
-        if count := self._spoilt.count(count):
-            logger.error(
-                "%s: could not write %d %s: %s",
-                self.name,
-                count,
-                self.what,
-                summary(error),
-                exc_info=None if isinstance(error, OSError) else trimmed(error),
-            )
-
-    def _fails(self, error: BaseException) -> None:
-        if self.problem is None:
-            logger.error("%s: writing fails and is tried again: %s", self.name, summary(error))
-        self.problem = summary(error)
-
-    def _works(self) -> None:
-        if self.problem is not None:
-            self.problem = None
-            logger.warning("%s: writing works again, %d %s lost", self.name, self._lost, self.what)
-        self._lost = 0
+        if not self._abandoned:  # else they are counted
+            self._troubles.dropped(len(items), error)
 
     def _answer_flushes(self) -> None:
         asked = len(self._flushes)  # before looking: what later ones wait for may come after it
@@ -392,7 +358,7 @@ class Lane(Generic[T_]):
         try:
             flush()
         except BaseException as exc:  # noqa: BLE001 - as in _write
-            self._fails(exc)
+            self._troubles.fails(exc)
         finally:
             self._called = None
 
