@@ -250,6 +250,17 @@ class TestLongStreams:
         assert request.body == (sent.body if needed else b"")
         assert request.size == len(sent.body) > 0
 
+    async def test_what_was_put_off_until_then_still_finds_it(self) -> None:
+        seen = Seen()
+        seen.needs_body = False
+        house = House(seen)
+        transit = await house.begin("hi", stream=True)
+        found: list[bytes] = []
+        house.gateway.later.add(lambda: found.append(transit.exchange.request.body))
+        transit.response_started(200, EVENTS)
+        assert len(found[0]) == transit.exchange.request.size
+        assert transit.exchange.request.body == b""
+
     async def test_a_body_that_is_answered_at_once_stays(self) -> None:
         seen = Seen()
         seen.needs_body = False

@@ -87,11 +87,14 @@ class Lookups(msgspec.Struct, frozen=True, gc=False):
     def owners(self, scope: int, view: View, memories: Memories) -> set[str]:
         """Return the sessions to which these lead as far as is known here."""
         found = {session.id for key in self.states for session in view.candidates(scope, key)}
-        found |= memories.echo.owners(self.texts)
+        if self.texts:
+            found |= memories.echo.owners(self.texts)
         if self.any_texts:
             found |= memories.echo.newest(scope, 2 * CANDIDATES)
-        found |= memories.turns.owners(self.turns)
-        found |= memories.histories.owners(self.replies)
+        if self.turns:
+            found |= memories.turns.owners(self.turns)
+        if self.replies:
+            found |= memories.histories.owners(self.replies)
         if self.client is not None:
             found |= {session.id for session in memories.recent.of(scope, self.client)}
         return found
@@ -114,6 +117,9 @@ def going_on(plan: Plan) -> tuple[int, int] | None:
 
 def first(plan: Plan) -> Lookups:
     """Return what a request asks in any case."""
+    keys = going_on(plan)
+    if keys is not None:  # Nearly always; what follows would find the same two.
+        return Lookups(frozenset(keys), agent=plan.agent)
     scope, walk, given = plan.scope, plan.walk, plan.explicit
     reply, answer = walk.reply, walk.newest_answer
     states = {plan.request_state}

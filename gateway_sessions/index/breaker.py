@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from gateway_sessions.errors import StartError
+from gateway_sessions.index.deadlines import Deadlines, within
 from gateway_sessions.index.store import Change, Store, StoredSession, StoreFailed, prompt
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Breaker:
         self.returned: Callable[[], None] = _nobody
         """Called when the store answers again after it was away: what waits can be stored."""
         self._pause = pause
+        self._deadlines = Deadlines()
         self._opened = False
         self._failures = {"fetch": 0, "commit": 0}
         """In a row, of each operation: a full or read-only server still answers look-ups."""
@@ -155,7 +157,7 @@ class Breaker:
             asked.close()
             raise
         try:
-            async with asyncio.timeout(CALL_SECONDS):
+            with within(CALL_SECONDS, self._deadlines):
                 answer = await asked
         except TimeoutError as error:
             late = StoreFailed(f"{self._name}: no answer within {CALL_SECONDS * 1000:.0f} ms")

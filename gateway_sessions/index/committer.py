@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import islice
 
 from gateway_sessions.detection.records import UnreadableRecord
+from gateway_sessions.index.deadlines import Deadlines, Waiter
 from gateway_sessions.index.held import Held
 from gateway_sessions.index.store import (
     Change,
@@ -60,6 +61,7 @@ class Committer:
         self._failed = failed
         self._merged = merged
         self._dirty: dict[tuple[int, str], Held] = {}
+        self._deadlines = Deadlines()
         self._task: asyncio.Task[None] | None = None
         self._soon: asyncio.Handle | None = None
         self._retry: asyncio.TimerHandle | None = None
@@ -90,8 +92,14 @@ class Committer:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         held.waiting.append(waiter)
         if self._soon is None:
-            _end_in_time([waiter])  # Else `store_now` sees to it.
+            self._end_in_time([waiter])  # Else `store_now` sees to it.
         return waiter
+
+    def _end_in_time(self, waiting: list[asyncio.Future[None]]) -> None:
+        """Let those go on who have waited long enough."""
+        loop = asyncio.get_running_loop()
+        for each in waiting:
+            self._deadlines.add(Waiter(each), SETTLED_SECONDS, loop)
 
     def resume(self) -> None:
         """Store what waits, since the store is back."""
@@ -122,7 +130,7 @@ class Committer:
             for scope, helds in self._batch().items():
                 self._commit_now(self._prompt, scope, helds)
         if self._dirty:  # It waits for the store, or the task.
-            _end_in_time([each for held in self._dirty.values() for each in held.waiting])
+            self._end_in_time([each for held in self._dirty.values() for each in held.waiting])
 
     async def flush(self) -> None:
         """Return when everything that waits was tried."""
@@ -278,24 +286,11 @@ def _taken(helds: list[Held]) -> list[Change]:
     return changes
 
 
-def _end_in_time(waiting: list[asyncio.Future[None]]) -> None:
-    """Let those go on who have waited long enough."""
-    if not waiting:
-        return
-    timer = asyncio.get_running_loop().call_later(SETTLED_SECONDS, _resolve, waiting)
-    if len(waiting) == 1:
-        waiting[0].add_done_callback(lambda _: timer.cancel())
-
-
 def _release(held: Held) -> None:
     """Let those go on who wait for something."""
     if not held.waiting:
         return  # The usual case.
     waiting, held.waiting = held.waiting, []
-    _resolve(waiting)
-
-
-def _resolve(waiting: list[asyncio.Future[None]]) -> None:
     for each in waiting:
         if not each.done():
             each.set_result(None)

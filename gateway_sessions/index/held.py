@@ -131,7 +131,7 @@ class HeldSession:
                     self._news[key] = False
         for key in added:
             if key and _place(self.keys, key) < 0:
-                self.keys += packed((key,))
+                self.keys += key.to_bytes(8, "little")
                 self._news[key] = True
         if len(self.keys) > 16 * KEYS_KEPT:
             had = set(unpacked(self.keys[self._cut :]))
@@ -268,7 +268,7 @@ class HeldHabit:
 
 def _place(keys: bytes, key: int) -> int:
     """Return where a key is among others, or -1."""
-    sought = packed((key,))
+    sought = key.to_bytes(8, "little")
     place = keys.rfind(sought)
     while place >= 0 and place % 8:
         place = keys.rfind(sought, 0, place + 7)  # These were parts of two keys.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib.resources import files
 from struct import Struct, pack
 from typing import Any
@@ -87,6 +88,7 @@ class RedisStore:
         await self._link.close()
 
 
+@lru_cache(maxsize=1024)
 def _places(scope: int) -> tuple[bytes, bytes, bytes, bytes]:
     """Return the names of what is kept of a scope, in the order of the scripts."""
     name = b"gateway-sessions:%d:{%x}:" % (LAYOUT, scope)

@@ -15,6 +15,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from operator import attrgetter
 from typing import Protocol
 
 from gateway_sessions.detection.clients import CLIENTS_KEPT
@@ -189,6 +190,8 @@ class SharedIndex:
             if self._prompt is not None and self._bring_waiting(self._prompt, plan, now):
                 return
             await self._bring(plan.scope.seed, first(plan), now)
+            if self._is_placed(plan, now):
+                return
             for step in (further, last):
                 lookups = step(self._detector.ask(plan, self._local, now))
                 if lookups is None:
@@ -233,12 +236,13 @@ class SharedIndex:
             await self._store.open()
             self._open = True
 
-    def _bring_waiting(self, store: PromptStore, plan: Plan, now: float) -> bool:
-        """Bring in the session that a request simply goes on in; return whether that is all.
+    def _is_placed(self, plan: Plan, now: float) -> bool:
+        """Whether one session waits for a turn like this, so that no rule asks anything else."""
+        session = going_on(plan) and self._detector.goes_on(plan, self._local, now)
+        return session is not None and session.agent == plan.agent
 
-        It is for nearly all requests: one session waits, here and in the store, for a turn like
-        this, so that no rule has anything else to ask.  Anything else is left to `_bring`.
-        """
+    def _bring_waiting(self, store: PromptStore, plan: Plan, now: float) -> bool:
+        """Bring in the one session that a request goes on in; return whether `_is_placed`."""
         keys = going_on(plan)
         if keys is None:
             return False
@@ -252,8 +256,7 @@ class SharedIndex:
         # Its newest turn gives way to the prompt at once, so it need not be learned.
         asked = bool(plan.walk.prompt_texts())
         record = self._learn(scope, found[0], now, asked=asked)
-        session = self._detector.goes_on(plan, local, now)
-        if session is not None and session.agent == plan.agent:
+        if self._is_placed(plan, now):
             return True
         if record is not None and asked:
             restored(record, self._held[found[0].id].session, self._memories)
@@ -274,7 +277,7 @@ class SharedIndex:
         if found is None:
             found = await self._store.fetch(scope, keys, known)
         self._worked()
-        for each in found if len(found) < 2 else sorted(found, key=_used):
+        for each in found if len(found) < 2 else sorted(found, key=attrgetter("used")):
             if not each.id.startswith(HABIT):
                 self._learn(scope, each, now)
             elif lookups.agent is not None:
@@ -394,7 +397,3 @@ class SharedIndex:
     def _failed(self, error: StoreFailed) -> None:
         # The breaker says it once; here it would be said for every request.
         self._failure = str(error)
-
-
-def _used(found: StoredSession) -> float:
-    return found.used
