@@ -68,6 +68,9 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
     role: str
     parts: tuple[Part, ...]
+    seal: str = ""
+    """What only this reply has, and clients send back with it though it says nothing: a signature
+    of its reasoning, or the id of an item.  Empty where there is none."""
 
 
 class Continued(Sequence[msgspec.Raw]):

@@ -36,7 +36,10 @@ def read_message(raw: Raw) -> tuple[Message, ...]:
     role = ROLES.get(kind) if type(kind) is str else None
     if role is None:
         raise UnreadableBody("A message has no role that the Messages API knows.")
-    parts = parsing.parts(wire.get("content"), _block)
+    content = wire.get("content")
+    parts = parsing.parts(content, _block)
+    if role is ASSISTANT:
+        return (Message(role, parts, _seal(content)),)
     if role is USER and len(parts) > 1:
         return parsing.apart(parts)
     return (Message(role, parts),)
@@ -44,7 +47,16 @@ def read_message(raw: Raw) -> tuple[Message, ...]:
 
 def assistant_message(content: Any) -> Message:
     """Return what the model said in the content of a reply; raises `UnreadableBody`."""
-    return Message(ASSISTANT, parsing.parts(content, _block))
+    return Message(ASSISTANT, parsing.parts(content, _block), _seal(content))
+
+
+def _seal(content: Any) -> str:
+    """Return the signature of the first reasoning in some content, or what encrypts it."""
+    for block in content if type(content) is list else ():
+        kind = block.get("type") if type(block) is dict else None
+        if kind == "thinking" or kind == "redacted_thinking":
+            return text(block.get("signature")) or text(block.get("data"))
+    return ""
 
 
 def _block(block: Json) -> tuple[Part, ...]:

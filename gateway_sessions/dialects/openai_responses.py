@@ -18,7 +18,7 @@ from gateway_sessions.dialects.envelope import (
     read_envelope,
 )
 from gateway_sessions.dialects.openai_chat import error_body
-from gateway_sessions.dialects.openai_responses_items import item_parts, read_item
+from gateway_sessions.dialects.openai_responses_items import item_parts, item_seal, read_item
 from gateway_sessions.dialects.openai_responses_stream import ResponseAssembler
 from gateway_sessions.dialects.parsing import Json, mapping, text
 from gateway_sessions.errors import UnreadableBody
@@ -78,7 +78,8 @@ def _reply(answer: Json, body: bytes, *, complete: bool) -> Reply:
     items = [item for item in output if type(item) is dict] if type(output) is list else []
     messages: tuple[Message, ...] = ()
     if status not in _WITHOUT_ANSWER and (items or (status in _ANSWERED and output == [])):
-        messages = (Message(ASSISTANT, tuple(part for item in items for part in _parts(item))),)
+        parts = tuple(part for item in items for part in _parts(item))
+        messages = (Message(ASSISTANT, parts, next(filter(None, map(item_seal, items)), "")),)
     reason = text(mapping(answer.get("incomplete_details")).get("reason"))
     return Reply(
         messages=messages,

@@ -52,8 +52,10 @@ def read_item(raw: Raw) -> tuple[Message, ...]:
     if type(item) is not dict:
         raise UnreadableBody("An input item is neither text nor an object.")
     if item.get("type", "message") == "message":
-        return (Message(_role(item), parsing.parts(item.get("content"), _block)),)
-    return (Message(_side(item), item_parts(item)),)
+        role = _role(item)
+        seal = item_seal(item) if role is ASSISTANT else ""
+        return (Message(role, parsing.parts(item.get("content"), _block), seal),)
+    return (Message(_side(item), item_parts(item), item_seal(item)),)
 
 
 def _role(item: Json) -> str:
@@ -98,6 +100,14 @@ def item_parts(item: Json) -> tuple[Part, ...]:
     if kind.endswith(("_call", "_request")) or kind == "program":
         return (_call(item, kind),)
     return (parsing.unknown(item, without=("id", "status")),)
+
+
+def item_seal(item: Json) -> str:
+    """Return what nobody but the reply with this item has: what encrypts reasoning, or an id."""
+    kind = item.get("type", "message")
+    if kind == "reasoning":
+        return text(item.get("encrypted_content")) or text(item.get("id"))
+    return text(item.get("id")) if kind == "message" else ""
 
 
 def _identity(item: Json) -> str:

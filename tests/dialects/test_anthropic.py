@@ -206,6 +206,7 @@ def test_stream_of_thinking_text_and_parallel_tool_calls() -> None:
         ToolCall("toolu_1", "f", {"x": 1}),
         ToolCall("toolu_2", "f", {}),
     )
+    assert answer.seal == "s=="
 
 
 def test_blocks_may_come_interleaved() -> None:

@@ -17,7 +17,7 @@ from gateway_sessions.conversation import (
     ToolResult,
 )
 from gateway_sessions.dialects import openai_chat_messages
-from gateway_sessions.dialects.anthropic_messages import read_message
+from gateway_sessions.dialects.anthropic_messages import assistant_message, read_message
 from gateway_sessions.errors import UnreadableBody
 from tests.dialects.wire import raw
 
@@ -122,6 +122,22 @@ def test_results_of_tools_of_the_provider() -> None:
 def test_thinking() -> None:
     assert part({"type": "thinking", "thinking": "hm", "signature": "s"}) == Thinking("hm")
     assert part({"type": "redacted_thinking", "data": "x"}) == Thinking("x")
+
+
+@pytest.mark.parametrize(
+    ("first", "seal"),
+    [
+        ({"type": "thinking", "thinking": "hm", "signature": "s"}, "s"),
+        ({"type": "redacted_thinking", "data": "x"}, "x"),
+        ({"type": "thinking", "thinking": "hm"}, ""),
+        ({"type": "text", "text": "hm", "signature": "s"}, ""),
+    ],
+)
+def test_signed_reasoning_seals_a_reply(first: dict[str, Any], seal: str) -> None:
+    content = [first, {"type": "text", "text": "so"}]
+    assert assistant_message(content).seal == seal
+    assert [message.seal for message in read("assistant", content)] == [seal]
+    assert [message.seal for message in read("system", content)] == [""]
 
 
 def test_tool_results_are_messages_of_their_own_as_in_openai_chat() -> None:

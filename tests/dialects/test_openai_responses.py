@@ -103,6 +103,7 @@ def test_all_output_items_are_one_message() -> None:
             Message(
                 ASSISTANT,
                 (Thinking("hm"), Text("so"), ToolCall("a", "f", {}), ToolCall("b", "f", {})),
+                "msg_1",
             ),
         ),
         body=sent,
@@ -111,6 +112,12 @@ def test_all_output_items_are_one_message() -> None:
         finish_reason="completed",
         usage=Usage(10, 5, cache_read_tokens=4, reasoning_tokens=2),
     )
+
+
+def test_the_first_thing_that_tells_a_reply_from_its_equals_is_its_seal() -> None:
+    reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}
+    (message,) = DIALECT.read_reply(response(reasoning, said("so"))).messages
+    assert message.seal == "gAAA"
 
 
 def test_sound_is_counted_apart() -> None:
@@ -132,12 +139,12 @@ def test_sound_is_counted_apart() -> None:
 def test_why_a_response_ended(fields: dict[str, Any], finish: str, *, refused: bool) -> None:
     reply = DIALECT.read_reply(response(said("a"), **fields))
     assert (reply.finish_reason, reply.refused) == (finish, refused)
-    assert reply.messages == (Message(ASSISTANT, (Text("a"),)),)
+    assert reply.messages == (Message(ASSISTANT, (Text("a"),), "msg_1"),)
 
 
 def test_refusal() -> None:
     reply = DIALECT.read_reply(response(said("I can not", "refusal")))
-    assert reply.messages == (Message(ASSISTANT, (Text("I can not"),)),)
+    assert reply.messages == (Message(ASSISTANT, (Text("I can not"),), "msg_1"),)
     assert reply.refused
 
 
@@ -168,7 +175,7 @@ def test_json_of_another_shape_is_a_reply_without_messages(sent: str) -> None:
 
 def test_unreadable_item_is_left_out() -> None:
     sent = response(SAID | {"content": 5}, SAID | {"content": [5]}, said("a"))
-    assert DIALECT.read_reply(sent).messages == (Message(ASSISTANT, (Text("a"),)),)
+    assert DIALECT.read_reply(sent).messages == (Message(ASSISTANT, (Text("a"),), "msg_1"),)
 
 
 def test_errors_are_those_of_chat() -> None:

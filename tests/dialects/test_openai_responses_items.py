@@ -41,7 +41,8 @@ def test_messages_with_and_without_type(role: str, expected: str) -> None:
     assert read({"type": "message", "role": role, "content": content}) == message
     output = {"type": "output_text", "text": "hi", "annotations": [], "logprobs": []}
     whole = {"type": "message", "id": "msg_1", "status": "completed", "role": role}
-    assert read(whole | {"content": [output]}) == message
+    sealed = Message(expected, (Text("hi"),), "msg_1" if expected == ASSISTANT else "")
+    assert read(whole | {"content": [output]}) == sealed
 
 
 def test_text_is_what_the_user_says() -> None:
@@ -115,7 +116,8 @@ def test_custom_tool_call_and_its_output() -> None:
 )
 def test_reasoning(fields: dict[str, Any], words: str) -> None:
     expected = (Thinking(words),) if words else ()
-    assert read({"type": "reasoning", "id": "rs_1", **fields}) == Message(ASSISTANT, expected)
+    seal = fields.get("encrypted_content", "rs_1")
+    assert read({"type": "reasoning", "id": "rs_1", **fields}) == Message(ASSISTANT, expected, seal)
 
 
 BUILT_IN: list[tuple[dict[str, Any], str, Any]] = [

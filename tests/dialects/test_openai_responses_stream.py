@@ -111,7 +111,7 @@ def test_end_marker_of_other_servers_does_no_harm() -> None:
 def test_end_without_its_blank_line_counts() -> None:
     reply = assembled((created() + text_deltas("a") + ended(MESSAGE))[:-2])
     assert reply.complete
-    assert reply.messages == (Message(ASSISTANT, (Text("größer 😀"),)),)
+    assert reply.messages == (Message(ASSISTANT, (Text("größer 😀"),), "msg_1"),)
 
 
 def test_id_is_known_from_the_first_event() -> None:
@@ -135,7 +135,11 @@ def test_broken_off_stream_is_rebuilt_from_its_deltas() -> None:
     )
     assert not reply.complete
     assert reply.messages == (
-        Message(ASSISTANT, (Thinking("hm"), Text("größer 😀"), ToolCall("call_1", "f", {"x": 1}))),
+        Message(
+            ASSISTANT,
+            (Thinking("hm"), Text("größer 😀"), ToolCall("call_1", "f", {"x": 1})),
+            "rs_1",
+        ),
     )
     output = json.loads(reply.body)["output"]
     assert output[0]["summary"] == summary
@@ -190,7 +194,7 @@ def test_last_event_without_output_does_not_lose_it(output: Any) -> None:
 )
 def test_error_in_a_stream(error: dict[str, Any]) -> None:
     reply = assembled(created(), text_deltas("a"), event(error, "error"))
-    assert reply.messages == (Message(ASSISTANT, (Text("a"),)),)
+    assert reply.messages == (Message(ASSISTANT, (Text("a"),), "msg_1"),)
     assert not reply.complete
 
 
