@@ -13,13 +13,13 @@ from gateway_sessions.detection.clients import RecentSessions
 from gateway_sessions.detection.echo import EchoIndex, Text
 from gateway_sessions.detection.histories import Histories
 from gateway_sessions.detection.phrases import ResetPhrases
-from gateway_sessions.detection.plan import Plan, call_key, replies
+from gateway_sessions.detection.plan import Plan, call_key, replies, seal_key
 from gateway_sessions.detection.scope import Scope
 from gateway_sessions.detection.session import Session
 from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.detection.turns import RecentTurns
 from gateway_sessions.detection.verdict import Verdict
-from gateway_sessions.detection.view import View
+from gateway_sessions.detection.view import CANDIDATES, View
 
 
 class Ask(msgspec.Struct, gc=False):
@@ -72,6 +72,9 @@ class Ask(msgspec.Struct, gc=False):
         live = [session for session in found if session.used >= limit or session.pending]
         if expires and not live and self.expired is None:
             self.expired = max(found, key=_used)
+        if len(found) >= CANDIDATES:
+            # The sender's own may be among those that are no longer kept under this key.
+            live = [session for session in live if not is_stranger(session, self.plan)]
         if self.passed_over is not None:
             return [session for session in live if session is not self.passed_over]
         return live
@@ -108,17 +111,29 @@ class Ask(msgspec.Struct, gc=False):
         """
         if not candidates:
             return candidates
-        newest = self.plan.walk.newest_answer
-        if len(candidates) > 1:
+        newest, first = self.plan.walk.newest_answer, candidates[0]
+        goes_on = newest is not None and first.waits_at(newest.state)
+        if len(candidates) > 1 or not goes_on or is_stranger(first, self.plan):
             newest = next((reply for reply in replies(self.plan.walk) if reply.call_ids), None)
         if newest is None or not newest.call_ids:
-            return candidates
+            return self._sealed(candidates) if len(candidates) > 1 else candidates
         key = call_key(self.plan.scope, newest.call_ids[0])
         own = [session for session in candidates if session.anchor_place(key) >= 0]
         if own:
             return own
         self.live(key, expires=True)
         return [] if self.view.candidates(self.plan.scope.seed, key) else candidates
+
+    def _sealed(self, candidates: list[Session]) -> list[Session]:
+        """Of sessions with the same history, return the one whose newest reply it holds, if any.
+
+        Equal words of two replies are signed differently, and have other ids.
+        """
+        if not any(session.seal for session in candidates):
+            return candidates
+        scope = self.plan.scope
+        keys = {seal_key(scope, seal) for seal in self.plan.walk.seals()}
+        return [session for session in candidates if session.seal in keys] or candidates
 
     def choose(self, candidates: Sequence[Session]) -> tuple[Session, bool]:
         """Return the likeliest of some sessions, and whether it was a toss-up.
@@ -159,9 +174,11 @@ class Ask(msgspec.Struct, gc=False):
             "idle_seconds": round(self.now - session.used, 3),
         }
 
-    def _rank(self, session: Session) -> tuple[tuple[bool, bool, bool, bool, bool], float]:
+    def _rank(self, session: Session) -> tuple[tuple[bool, bool, bool, bool, bool], bool, float]:
         fit = self._fit(session)
-        return fit, -session.used if fit[-1] else session.used
+        # Nobody sits in front of a sub-agent: one that is silent has done its task.
+        done = session.parent is not None and self.now - session.used > SUBAGENT_SECONDS
+        return fit, not done, -session.used if fit[-1] else session.used
 
     def _fit(self, session: Session) -> tuple[bool, bool, bool, bool, bool]:
         plan = self.plan
@@ -225,6 +242,9 @@ class Ask(msgspec.Struct, gc=False):
             previous_session_id=previous,
         )
 
+
+SUBAGENT_SECONDS = 300.0
+"""How long a sub-agent waits for a tool, at most, where others may go on instead."""
 
 SENDER = 3
 """What may agree: instructions with tools, client, and model."""

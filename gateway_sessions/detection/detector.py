@@ -17,17 +17,14 @@ from gateway_sessions.conversation import (
     Conversation,
     Message,
     Reply,
-    Text,
-    ToolCall,
     ToolResult,
 )
 from gateway_sessions.detection.ask import Ask
-from gateway_sessions.detection.canonical import fold_text
-from gateway_sessions.detection.echo import CALL, SUMMARY, kept_text
-from gateway_sessions.detection.echo_rules import is_summarising, summary_in
+from gateway_sessions.detection.echo import CALL
 from gateway_sessions.detection.facts import facts_of
 from gateway_sessions.detection.histories import turn_of
 from gateway_sessions.detection.memories import Memories
+from gateway_sessions.detection.overhearing import overhear
 from gateway_sessions.detection.phrases import ResetPhrases
 from gateway_sessions.detection.plan import (
     Plan,
@@ -36,6 +33,7 @@ from gateway_sessions.detection.plan import (
     last_key,
     repeat_key,
     response_key,
+    seal_key,
 )
 from gateway_sessions.detection.rules import LADDER, answering
 from gateway_sessions.detection.scope import Scope, Scopes, keyed_id
@@ -78,12 +76,6 @@ class Sender(msgspec.Struct, frozen=True, gc=False):
     ip: str = ""
     scope: str = ""
     """Name of the scope in a trace of ours, whose credentials are masked; else empty."""
-
-
-def _longest_strings(arguments: Any) -> list[str]:
-    """Return the two longest strings among a tool call's arguments."""
-    values = arguments.values() if isinstance(arguments, dict) else [arguments]
-    return sorted((value for value in values if type(value) is str), key=len)[:-3:-1]
 
 
 @lru_cache(4096)
@@ -184,7 +176,7 @@ class Detector:
             ask = self.ask(plan, view, now)
             verdict = self._climb(ask)
             if ask.claimed is not None:
-                ask.claimed.taken += 1
+                ask.claimed.take(plan.agent)
         return verdict, self._taken(plan, verdict, now)
 
     def find(self, plan: Plan, view: View, now: float) -> Verdict | None:
@@ -302,32 +294,16 @@ class Detector:
             # Reminders and what is attached come before what the user has typed.
             self._turns.asked(session, texts[-1], now)
 
-    def _overhear(self, plan: Plan, session: Session, message: Message, now: float) -> None:
-        """Remember what is answered: its text, and what it hands to tools."""
-        texts = []
-        for number, part in enumerate(message.parts):
-            if type(part) is Text:
-                texts.append(part.text)
-            elif type(part) is ToolCall:
-                for place, task in enumerate(_longest_strings(part.arguments)):
-                    call = f"{part.id or number}/{place}"
-                    self._echo.note(kept_text(session, CALL, fold_text(task), now, call))
-        if not texts:
-            return
-        text = "".join(texts)
-        self._turns.answered(session, text, now)
-        if is_summarising(plan.walk.prompt_texts()):
-            summary = fold_text(summary_in(text))
-            self._echo.note(kept_text(session, SUMMARY, summary, now))
-
     def answered(self, plan: Plan, session: Session, reply: Reply, now: float) -> Keys:
         """Note a complete reply."""
         keys: list[int] = []
         outdated = (session.last_reply, session.last_named)
         reply_before = plan.walk.reply
         before = last_key(plan.scope, reply_before) if reply_before else 0
+        seal = ""
         for message in reply.messages:
-            self._overhear(plan, session, message, now)
+            overhear(self.memories, plan, session, message, now)
+            seal = seal or message.seal
             run = plan.walk.after_reply(message)
             if run is None:
                 continue
@@ -341,6 +317,7 @@ class Detector:
             keys += (run.state, anchor, last)
         if not keys:
             session.answer(plan.request_state, plan.request_state, 0, 0, now)
+        session.seal = seal_key(plan.scope, seal) if seal else 0
         self._name_reply(plan, session, reply, keys)
         if plan.repeat_key:
             session.done(plan.repeat_key)

@@ -74,8 +74,17 @@ class Text(msgspec.Struct, gc=False):
     """When it was said; unix seconds."""
     call: str = ""
     """Which argument of which call, for the texts of calls."""
+    tools: int = 0
+    """Digest of the tools among which that call was made."""
     taken: int = 0
     """How many sub-agents were found to open with it."""
+    taker: int = 0
+    """Digest of the instructions and tools of the first of them."""
+
+    def take(self, agent: int) -> None:
+        """Note that a sub-agent with these instructions and tools opens with it."""
+        self.taken += 1
+        self.taker = self.taker or agent
 
 
 class Quote(msgspec.Struct, gc=False):
@@ -302,8 +311,10 @@ def fingerprints(folded: bytes, seed: int, per_end: int = PER_END) -> tuple[int,
     return tuple(_mark(folded[start : start + SHINGLE], seed) for start in sorted(starts))
 
 
-def kept_text(session: Session, kind: str, folded: bytes, at: float, call: str = "") -> Text:
+def kept_text(
+    session: Session, kind: str, folded: bytes, at: float, call: str = "", tools: int = 0
+) -> Text:
     """Return a text ready to be noted."""
     folded = folded[:LONGEST]
     marks = fingerprints(folded, session.scope, PER_SUMMARY if kind == SUMMARY else PER_END)
-    return Text(session, kind, folded, marks, at, call)
+    return Text(session, kind, folded, marks, at, call, tools)

@@ -10,8 +10,9 @@ from gateway_sessions.detection import verdict as v
 from gateway_sessions.detection.ask import Ask, agreeing
 from gateway_sessions.detection.canonical import fold_text
 from gateway_sessions.detection.echo import CALL, LONGEST_QUERY, SUMMARY, Quote, marks_asked
+from gateway_sessions.detection.echo import Text as EchoText
 from gateway_sessions.detection.phrases import ends
-from gateway_sessions.detection.plan import Plan, last_key
+from gateway_sessions.detection.plan import Plan, last_key, tools_digest
 from gateway_sessions.detection.side_calls import LINES, MOMENT_SECONDS, SHORT, side_call
 from gateway_sessions.detection.verdict import Verdict
 
@@ -19,6 +20,8 @@ TASK_SHARE = 0.3
 """How much of a sub-agent's opening its task must be, at least."""
 LONG_TASK = 200
 """Canonical characters from which a task needs no such share."""
+START_SECONDS = 1.0
+"""How long after a call its sub-agent usually starts."""
 SUMMARY_SHARE = 0.15
 """How much of a compacted history's opening the summary must be, at least."""
 MARKED_SHARE = 0.2
@@ -62,8 +65,7 @@ def subagent(ask: Ask) -> Verdict | None:
     about = side_call(ask) if all(quote.text.taken for quote in tasks) else None
     if about is not None and about.session.parent is not None:
         return about  # A title, say, of what a sub-agent was told and answered.
-    # The same task may have been given to several: each call has one child, the oldest first.
-    quote = min(tasks, key=lambda task: (task.text.taken, -task.share, task.text.at))
+    quote = min(tasks, key=lambda task: _order(ask, task))
     ask.claimed = quote.text
     return ask.started(
         v.SUBAGENT,
@@ -73,6 +75,18 @@ def subagent(ask: Ask) -> Verdict | None:
         new="subagent",
         parent=quote.text.session,
     )
+
+
+def _order(ask: Ask, task: Quote) -> tuple[int, float, bool, bool, float]:
+    """Return what comes first where several calls give the same task away.
+
+    Each has one child, which mostly starts at once, from the same client: of calls made just now
+    the oldest is next, of others the newest.
+    """
+    text = task.text
+    at_once = ask.now - text.at <= START_SECONDS
+    elsewhere = text.session.client != ask.plan.client
+    return text.taken, -task.share, elsewhere, not at_once, text.at if at_once else -text.at
 
 
 def tasks_given(ask: Ask) -> list[Quote]:
@@ -95,6 +109,7 @@ def tasks_given(ask: Ask) -> list[Quote]:
         for quote in ask.echo.quoted(plan.scope.seed, *_start(text))
         if _is_task(ask, quote, text)
         and not _is_own(ask, quote)
+        and not _is_gone(ask, quote.text)
         and (not goes_on or quote.text.session in known)  # a copy of the parent's history
     ]
     if not tasks:
@@ -146,11 +161,31 @@ def _is_own(ask: Ask, quote: Quote) -> bool:
     """Whether the request is rather the parent's own, or a user's of the same application."""
     plan, parent = ask.plan, quote.text.session
     reply = plan.walk.reply
-    if parent.agent == plan.agent:
-        # Children of children share instructions with their parents; others have their own.
-        return reply is not None or parent.parent is None
+    # Children of children share instructions with their parents; others do not.
+    if parent.parent is None and (parent.agent == plan.agent or _is_users(ask, quote.text)):
+        return True
     # It goes on from the very reply that made the call.
     return reply is not None and last_key(plan.scope, reply) == parent.last_reply
+
+
+def _is_users(ask: Ask, task: EchoText) -> bool:
+    """Whether a task is in the words of the parent's user, and an equal application opens with it.
+
+    Instructions may differ by who the user is; tools do not.
+    """
+    if ask.plan.walk.reply is not None or task.tools != tools_digest(ask.plan):
+        return False
+    turn = ask.turns.of(task.session)
+    return turn is not None and task.folded in fold_text(turn.prompt)
+
+
+def _is_gone(ask: Ask, task: EchoText) -> bool:
+    """Whether a task has been taken, and not by one like this.
+
+    Several may be started with it, but then at once.
+    """
+    at_once = ask.now - task.at <= MOMENT_SECONDS
+    return task.taken > 0 and task.taker != ask.plan.agent and not at_once
 
 
 def compaction(ask: Ask) -> Verdict | None:

@@ -8,21 +8,21 @@ session's newest prompt begins or ends with it.
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import Any
 
-from gateway_sessions.conversation import Text
+from gateway_sessions.conversation import ASSISTANT, Message, Text
 from gateway_sessions.detection.ask import Ask
 from gateway_sessions.detection.canonical import fold_text
 from gateway_sessions.detection.chains import Run
-from gateway_sessions.detection.fuzzy import spoken
 from gateway_sessions.detection.plan import anchor_key, last_key, older_states, replies
 from gateway_sessions.detection.session import Session
-from gateway_sessions.detection.turns import LONGEST
+from gateway_sessions.detection.turns import Turn
 
 ENOUGH_TEXT = 60
 """Characters of canonical text that must agree before a reply can be told from a phrase that
 many conversations share ("Is there anything else I can help you with?" has 38)."""
+TURN_READ = 32
+"""Messages that are read, from the newest reply, to find the one text that it answers."""
 UNGUESSABLE = 1000
 """What a tool-call id counts for, in characters of agreeing text."""
 
@@ -33,6 +33,7 @@ class Evidence:
     __slots__ = (
         "adds",
         "by_reply_alone",
+        "calls",
         "is_as_long",
         "is_sender",
         "newest",
@@ -48,6 +49,8 @@ class Evidence:
         self.is_sender = ask.is_sender(session)
         self.is_as_long = session.messages == ask.plan.messages_to_reply()
         """Whether the request has as many messages as the session would have now."""
+        self.calls = 0
+        """How many of the history's tool calls it made, of those that are looked up."""
         self.replies = 0
         """What the replies count for, apart from what came before them."""
         self.weight = 0
@@ -60,14 +63,18 @@ class Evidence:
         self.waits = False
         """Whether the session waits after the newest turn."""
 
-    def rank(self) -> tuple[bool, int, bool, bool, int, bool]:
+    def rank(self) -> tuple[bool, int, bool, int, bool, bool, int, bool]:
         """Return what speaks for a session, weightiest first.
 
+        The same may be said in many sessions, while ids of tool calls are never given twice, and
+        who names one session does not forget to in between.
         Who knows the very beginning of what is sent knows more, but where a client sends the end
         of its history that is not the beginning of what was said.
         """
         return (
             self.newest,
+            self.calls,
+            not self.session.explicit_key and not self.by_reply_alone,
             self.replies,
             self.is_sender,
             self.waits,
@@ -128,6 +135,7 @@ def evidence_of(ask: Ask, newest: Run) -> list[Evidence]:
             weight = UNGUESSABLE
         anchor = anchor_key(plan.scope, reply.before, reply)
         for evidence in found.count(anchor, weight):
+            evidence.calls += bool(reply.call_ids)
             if reply.state == newest.state:
                 session = evidence.session
                 evidence.newest, evidence.by_reply_alone = True, False
@@ -136,7 +144,7 @@ def evidence_of(ask: Ask, newest: Run) -> list[Evidence]:
                 )
     if found.only_expired():
         return []
-    _count_rewritten(ask, key, list(found.sessions.values()))
+    _count_rewritten(ask, newest, list(found.sessions.values()))
     for evidence in found.sessions.values():
         evidence.replies = evidence.weight
     for state, weight in older_states(plan.walk):
@@ -145,41 +153,57 @@ def evidence_of(ask: Ask, newest: Run) -> list[Evidence]:
     return list(found.sessions.values())
 
 
-def _count_rewritten(ask: Ask, key: int, found: list[Evidence]) -> None:
+def _count_rewritten(ask: Ask, newest: Run, found: list[Evidence]) -> None:
     """Let the newest prompts of sessions speak for them that gave the newest reply to it."""
+    key = last_key(ask.plan.scope, newest)
     waiting = [e for e in found if e.by_reply_alone and waits_after(e.session, key)]
     asked = _asked_before(ask) if waiting else ""
     if not asked:
         return
     for evidence in waiting:
         turn = ask.turns.of(evidence.session)
-        if turn is not None and _adds_to(turn.prompt, asked):
-            evidence.weight += len(fold_text(asked))
+        if turn is not None and _adds_to(turn, asked):
+            evidence.weight += newest.weight + len(fold_text(asked))  # As much as the turn does.
             evidence.by_reply_alone, evidence.adds, evidence.waits = False, True, True
 
 
 def _asked_before(ask: Ask) -> str:
     """Return what the newest reply of the history answers, if that is one text."""
-    tail = ask.plan.walk.tail
-    said = list(islice(spoken(ask.plan), 3)) if tail is not None and not tail.model_side else []
-    messages = said[2] if len(said) == 3 else None
-    parts = [part for message in messages or () for part in message.parts]
+    walk, conversation = ask.plan.walk, ask.plan.conversation
+    if walk.tail is None or walk.tail.model_side:
+        return ""
+    asked: list[Message] = []
+    answered = False
+    oldest = max(walk.start, walk.answer_end - TURN_READ)
+    for raw in reversed(conversation.messages[oldest : walk.answer_end]):
+        said = conversation.read(raw)
+        is_answer = bool(said) and said[-1].role == ASSISTANT
+        if answered and is_answer:
+            break
+        answered = answered or is_answer
+        asked += () if is_answer else said
+    parts = [part for message in asked for part in message.parts]
     return parts[0].text.strip() if len(parts) == 1 and type(parts[0]) is Text else ""
 
 
-def _adds_to(prompt: str, asked: str) -> bool:
-    """Whether a prompt begins or ends with a text, and something else stands apart from it.
-
-    Of a long prompt only the start is kept, so no more of the text can follow than that holds.
-    """
-    place = prompt.find(asked[:ENOUGH_TEXT]) if len(prompt) == LONGEST else 0
-    if place > 0 and prompt[place - 1].isspace() and asked.startswith(prompt[place:]):
+def _adds_to(turn: Turn, asked: str) -> bool:
+    """Whether a prompt begins or ends with a text, and something else stands apart from it."""
+    prompt, ending, size = turn.prompt, turn.ending, turn.length
+    if not ending:
+        prompt = ending = prompt.strip()
+        size = len(prompt)
+    place = size - len(asked)
+    if place <= 0:
+        return False
+    if prompt.startswith(asked) and prompt[len(asked) : len(asked) + 1].isspace():
         return True
-    prompt = prompt.strip()
-    more = len(prompt) - len(asked)
-    return more > 0 and (
-        (prompt.startswith(asked) and prompt[-more].isspace())
-        or (prompt.endswith(asked) and prompt[more - 1].isspace())
+    # Of a long prompt only the start and the end are kept.
+    inside = place - 1 - (size - len(ending))
+    before = prompt[place - 1] if place <= len(prompt) else ending[inside] if inside >= 0 else " "
+    return (
+        before.isspace()
+        and asked.startswith(prompt[place:])
+        and asked.endswith(ending[-len(asked) :])
     )
 
 

@@ -215,7 +215,8 @@ def _may_be_anothers(ask: Ask) -> bool:
     if not known or newest is None:
         return False
     session, _ = ask.choose(known)
-    return session.head != newest.state or is_stranger(session, ask.plan)
+    gone_back = session.head != newest.state
+    return gone_back or bool(session.explicit_key) or is_stranger(session, ask.plan)
 
 
 def _answered_by_id(ask: Ask) -> bool:

@@ -58,6 +58,8 @@ def merge(ours: Record, theirs: Record) -> Record:
         said_at=said.said_at,
         turns=_turns(ahead.turns, behind.turns),
         texts=_texts(ahead.texts, behind.texts),
+        ending=said.ending,
+        length=said.length,
     )
 
 
@@ -151,11 +153,13 @@ def _turns(ahead: tuple[Exchanged, ...], behind: tuple[Exchanged, ...]) -> tuple
 
 def _texts(ahead: tuple[Quotable, ...], behind: tuple[Quotable, ...]) -> tuple[Quotable, ...]:
     """Return the tool arguments of the newest reply, and the newest summary."""
-    taken = {(text.call, text.at): text.taken for text in behind}
-    calls = [
-        msgspec.structs.replace(text, taken=max(text.taken, taken.get((text.call, text.at), 0)))
-        for text in ahead
-        if text.call
-    ]
+    before = {(text.call, text.at): text for text in behind}
+    calls = [_taken(text, before.get((text.call, text.at), text)) for text in ahead if text.call]
     summaries = [text for text in (*behind, *ahead) if not text.call]
     return (*calls, *sorted(summaries, key=lambda text: (text.at, text.folded))[-1:])
+
+
+def _taken(text: Quotable, before: Quotable) -> Quotable:
+    return msgspec.structs.replace(
+        text, taken=max(text.taken, before.taken), taker=max(text.taker, before.taker)
+    )

@@ -17,7 +17,9 @@ from gateway_sessions.detection.scope import Scope
 from gateway_sessions.detection.signals import Explicit
 from gateway_sessions.detection.walk import Walk
 
-_PAIR, _LAST, _CALL, _EXPLICIT, _REPEAT, _RESPONSE = 0x1F, 0x2F, 0x3F, 0x4F, 0x5F, 0x6F
+_PAIR, _LAST, _CALL, _EXPLICIT, _REPEAT, _RESPONSE, _SEAL = (
+    0x1F, 0x2F, 0x3F, 0x4F, 0x5F, 0x6F, 0x7F,
+)  # fmt: skip
 """Mixed into the seed, so that keys of different kinds never meet."""
 
 ANCHORED_REPLIES = 8
@@ -114,6 +116,16 @@ def named_reply(fields: Mapping[str, Any]) -> str:
 def response_key(scope: Scope, response_id: str) -> int:
     """Return the key of a reply's id, for requests that go on from it by that id."""
     return text_key(response_id, scope.seed ^ _RESPONSE)
+
+
+def seal_key(scope: Scope, seal: str) -> int:
+    """Return the key of what only one reply has, see `gateway_sessions.conversation.Message`."""
+    return text_key(seal, scope.seed ^ _SEAL)
+
+
+def tools_digest(plan: Plan) -> int:
+    """Return the digest of the tools that a request offers."""
+    return xxh3_64_intdigest(plan.conversation.tools)
 
 
 def anchor_key(scope: Scope, prompt: Run | None, reply: Run) -> int:

@@ -62,6 +62,8 @@ class Quotable(msgspec.Struct, frozen=True, array_like=True, gc=False):
     folded: bytes
     at: float
     taken: int
+    tools: int = 0
+    taker: int = 0
 
 
 class Exchanged(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -97,6 +99,10 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     turns: tuple[Exchanged, ...] = ()
     """Recent turns, oldest first."""
     texts: tuple[Quotable, ...] = ()
+    ending: bytes = b""
+    """The end of a prompt that is not kept as a whole."""
+    length: int = 0
+    """Characters of such a prompt."""
 
 
 class _Keys(msgspec.Struct, array_like=True, gc=False):
@@ -172,6 +178,7 @@ def exported(
     if turn is not None:
         record.said_at = turn.at
         record.prompt, record.reply = turn.prompt.encode(*_UTF8), turn.reply.encode(*_UTF8)
+        record.ending, record.length = turn.ending.encode(*_UTF8), turn.length
         if len(record.prompt) + len(record.reply) > TURN_BYTES:
             record.prompt, record.reply = _cut(record.prompt), _cut(record.reply)
         if turn.prompt_mark:
@@ -191,7 +198,14 @@ def exported(
 
 def _export_texts(record: Record, texts: list[Text], marks: list[int]) -> None:
     record.texts = tuple(
-        Quotable("" if text.kind == SUMMARY else text.call, text.folded, text.at, text.taken)
+        Quotable(
+            "" if text.kind == SUMMARY else text.call,
+            text.folded,
+            text.at,
+            text.taken,
+            text.tools,
+            text.taker,
+        )
         for text in texts
     )
     # Only quotations from the first byte to the last count, and these have every fingerprint of
@@ -211,7 +225,8 @@ def restored(record: Record, session: Session, memories: Memories, *, asked: boo
     """
     if not asked and record.said_at:
         prompt, reply = record.prompt.decode(*_UTF8), record.reply.decode(*_UTF8)
-        memories.turns.put(session, prompt, reply, record.said_at)
+        ending, length = record.ending.decode(*_UTF8), record.length
+        memories.turns.put(session, prompt, reply, record.said_at, ending=ending, length=length)
     elif not asked:
         memories.turns.forget(session)
     memories.histories.put(session, _turns(record.turns, memories.histories.of(session)))
@@ -333,13 +348,13 @@ def _bounded(texts: list[Text]) -> list[Text]:
 
 
 def _shortened(text: Text, most: int) -> Text:
-    cut = kept_text(text.session, text.kind, text.folded[:most], text.at, text.call)
-    cut.taken = text.taken
+    cut = kept_text(text.session, text.kind, text.folded[:most], text.at, text.call, text.tools)
+    cut.taken, cut.taker = text.taken, text.taker
     return cut
 
 
 def _text(session: Session, text: Quotable) -> Text:
     kind = CALL if text.call else SUMMARY
-    made = kept_text(session, kind, text.folded, text.at, text.call)
-    made.taken = text.taken
+    made = kept_text(session, kind, text.folded, text.at, text.call, text.tools)
+    made.taken, made.taker = text.taken, text.taker
     return made

@@ -65,7 +65,7 @@ def explicit(ask: Ask) -> Verdict | None:
         nameless = [session for session in ask.at_reply() if not session.explicit_key]
         if nameless:
             session, toss_up = ask.choose(nameless)
-            if not toss_up and not _is_gone_back_in(ask, session):
+            if not toss_up and _is_up_to_date(ask, session):
                 reason = f"{given.source} is new, on the history of a session without an id"
                 return Verdict(session, ask.relation_to(session), v.EXPLICIT, 0.95, reason)
     session_id = ask.name(plan.scope, given.kind, given.value)
@@ -93,11 +93,10 @@ def explicit(ask: Ask) -> Verdict | None:
     return msgspec.structs.replace(verdict, previous_session_id=previous)
 
 
-def _is_gone_back_in(ask: Ask, session: Session) -> bool:
-    """Whether another application would go back in a session: that is hardly the same one."""
+def _is_up_to_date(ask: Ask, session: Session) -> bool:
+    """Whether a session waits after a history, rather than having gone on from there."""
     reply = ask.plan.walk.reply
-    waits = reply is not None and session.waits_at(reply.state)
-    return not waits and is_stranger(session, ask.plan)
+    return reply is not None and session.waits_at(reply.state)
 
 
 def _key_of(ask: Ask, given: Explicit, value: str) -> int:
@@ -219,8 +218,10 @@ def repeat(ask: Ask) -> Verdict | None:
     if outcome != _FAILED and not ask.plan.retries and reply is not None:
         twins = [session for session in ask.at_reply() if session.waits_at(reply.state)]
         equal = all(session in ask.at_reply() for session in sessions)
-        if twins and (equal or all(session.knows(reply.state) for session in sessions)):
-            # Those that know the history, but are not among `at_reply`, made other tool calls.
+        known = outcome == _ANSWERED or all(session.knows(reply.state) for session in sessions)
+        if twins and (equal or known):
+            # Those that are not among `at_reply` made other tool calls, or began with a history
+            # that nobody knew.
             ask.doubtful = equal
             ask.note = "the very same request was sent, but by a session with an equal twin"
             return None

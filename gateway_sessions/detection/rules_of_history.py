@@ -51,9 +51,10 @@ def is_rather_anothers(ask: Ask, session: Session) -> bool:
 
     The same may have been said twice, and a client that sends only the end of its history, or
     leaves out of it what it added to a message, may then send what another session has said from
-    its beginning.  So where a session would be gone back in, or looks like one of another
-    application, it is asked whether one of the sender's own waits after the very same turns; and
-    unless both hold, one whose client is known to send less than it has said.
+    its beginning.  So where a session would be gone back in, was named by its client, or looks
+    like one of another application, it is asked whether one of the sender's own waits after the
+    very same turns; and unless another application's would be gone back in, one whose client is
+    known to send less than it has said.
     """
     newest = ask.plan.walk.newest_answer
     if newest is None:
@@ -66,13 +67,14 @@ def is_rather_anothers(ask: Ask, session: Session) -> bool:
         ask.note = "a session nearer to the sender knows this history as well"
         ask.passed_over = session
         return True
-    if not stranger and session.head == newest.state:
+    if not stranger and not session.explicit_key and session.head == newest.state:
         return False
     key = last_key(ask.plan.scope, newest)
     waiting = [
         s for s in ask.live(key) if s not in known and ask.is_sender(s) and waits_after(s, key)
     ]
-    if not waiting or any(ask.is_sender(s) and s.waits_at(newest.state) for s in known):
+    equals = [s for s in known if ask.is_sender(s) and s.waits_at(newest.state)]
+    if not waiting or any(not equal.explicit_key for equal in equals):
         return False
     for evidence in evidence_of(ask, newest):
         other = evidence.session

@@ -48,6 +48,8 @@ class Session(msgspec.Struct, gc=False):
     """Key of the newest reply alone."""
     last_named: int = 0
     """Key of the newest reply's id, where clients may name it beside the history."""
+    seal: int = 0
+    """Key of what only the newest reply has, and clients send back with it; 0 if nothing."""
     pending: tuple[int, ...] = ()
     """States of requests that are in flight."""
     failed: tuple[int, ...] = ()

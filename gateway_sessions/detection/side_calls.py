@@ -83,7 +83,8 @@ def _quoted_turns(ask: Ask, aside: _Aside) -> list[tuple[_Rank, Session]]:
         quoted = aside.quoted(turn)
         if quoted and ask.is_live(turn.session) and _is_about(ask, turn, quoted, aside):
             # What is quoted last is the newest turn; what comes before may be another's newest.
-            rank = len(quoted), [*map(aside.place, quoted)], sum(map(len, quoted))
+            places = [*map(aside.place, quoted)]
+            rank = len(quoted), aside.is_whole(turn), places, sum(map(len, quoted))
             found.append((rank, turn.session))
     return found
 
@@ -103,8 +104,9 @@ def _quoted_before(ask: Ask, aside: _Aside, equal: list[Session]) -> list[Sessio
     return [session for session, size in zip(equal, sizes, strict=True) if size == most]
 
 
-_Rank = tuple[int, list[int], int]
-"""How many of prompt and reply are quoted, how far down each of them, and their bytes."""
+_Rank = tuple[int, bool, list[int], int]
+"""How many of prompt and reply are quoted, whether nothing else stands beside a prompt, how far
+down each of them is, and their bytes."""
 
 
 class _Aside:
@@ -158,6 +160,14 @@ class _Aside:
         # A reply in the words of the prompt is no second sign.
         return list(dict.fromkeys(found))
 
+    def is_whole(self, turn: Turn) -> bool:
+        """Whether one of its texts is the prompt of a turn and nothing else."""
+        folded = fold_text(turn.prompt)
+        if not turn.ending:
+            return folded in self.texts
+        end = fold_text(turn.ending)
+        return any(text.startswith(folded) and text.endswith(end) for text in self.texts)
+
     def opens_with(self, folded: bytes) -> bool:
         """Whether nothing comes before a text."""
         return self._whole.startswith(folded)
@@ -200,7 +210,7 @@ def _is_about(ask: Ask, turn: Turn, quoted: list[bytes], aside: _Aside) -> bool:
             or ask.asides.known(plan.scope.seed, plan.agent)
         )
     passed = ask.now - turn.at
-    return (
+    return session.client == plan.client and (
         (len(quoted[0]) >= SHORT and passed <= QUOTED_SECONDS)
         or (bool(session.pending) and quoted[0] in aside.texts)
         or passed <= MOMENT_SECONDS

@@ -13,8 +13,8 @@ response_id    no field names a reply
 reset          no text of the newest message begins with a reset phrase
 repeat         no session has sent this very request, and nothing has failed in the one found
 subagent       no tool call waits in this scope, or the instructions are the session's own
-prefix         (answers: one live session, waiting, its own tool calls if there are any, and no
-               look of another application)
+prefix         (answers: one live session, waiting, its own tool calls if there are any, no id
+               that its client gave it, and no look of another application)
 =============  ==============================================================================
 
 Where any of them does not hold, or explanations are wanted, the ladder is climbed.  A test climbs
@@ -55,7 +55,8 @@ def straight(
     if len(found) != 1:
         return None
     session = found[0]
-    if session.used < oldest or session.failed or not session.waits_at(reply.state):
+    known = not session.failed and not session.explicit_key and session.used >= oldest
+    if not known or not session.waits_at(reply.state):
         return None
     if reply.call_ids and session.anchor_place(call_key(scope, reply.call_ids[0])) < 0:
         return None

@@ -25,6 +25,8 @@ TURNS_COMPARED = 256
 opening."""
 LONGEST = 4096
 """Characters kept of a prompt or reply, from its start."""
+LONGEST_ENDING = 1024
+"""Characters kept of the end of a prompt that is longer."""
 OPENING = 24
 """Canonical bytes of a line by which quotations are found."""
 FRESH_SECONDS = 120.0
@@ -40,6 +42,10 @@ class Turn(msgspec.Struct, gc=False, eq=False):
     at: float = 0.0
     """When the newer of the two was said; unix seconds."""
     prompt: str = ""
+    ending: str = ""
+    """The end of a prompt that is not kept as a whole."""
+    length: int = 0
+    """Characters of such a prompt."""
     reply: str = ""
     prompt_mark: int = 0
     """What the prompt is found by; 0 if there is none."""
@@ -76,6 +82,11 @@ class RecentTurns:
             self._unmark(turn, turn.prompt_mark)
             self._unmark(turn, turn.reply_mark)
         turn.prompt, turn.reply = text[:LONGEST], ""
+        if len(text) > LONGEST:
+            turn.length = len(text.rstrip())
+            turn.ending = text[: turn.length][-LONGEST_ENDING:]
+        elif turn.ending:
+            turn.ending, turn.length = "", 0
         turn.prompt_mark, turn.reply_mark = self._mark(turn, turn.prompt), 0
 
     def answered(self, session: Session, text: str, now: float) -> None:
@@ -90,11 +101,22 @@ class RecentTurns:
         """Return the newest turn of a session; None if it is forgotten."""
         return self._turns.get(session.id)
 
-    def put(self, session: Session, prompt: str, reply: str, at: float) -> None:
+    def put(
+        self,
+        session: Session,
+        prompt: str,
+        reply: str,
+        at: float,
+        *,
+        ending: str = "",
+        length: int = 0,
+    ) -> None:
         """Let this be the newest turn of a session."""
         scope = self._scopes.get(session.scope)
         newest = next(reversed(scope.values())) if scope else None
         self.asked(session, prompt, at)
+        turn = self._turns[session.id]
+        turn.ending, turn.length = ending, length
         if reply:
             self.answered(session, reply, at)
         if scope and newest is not None and newest.session.id in scope and newest.at > at:

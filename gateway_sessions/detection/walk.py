@@ -51,6 +51,8 @@ from gateway_sessions.detection.runs import Item, LongHistory, Said, runs_of
 
 FIRST_MESSAGES = 8
 """Messages at the start of a prompt that may have been sent before without the others."""
+SEALS_READ = 16
+"""Messages at the end of an answer that may tell it from its equals."""
 
 LONG_HISTORY = DIGESTS_KEPT // 16
 """Messages beyond which a history is read anew, many messages at once, rather than have it push
@@ -147,6 +149,17 @@ class Walk(msgspec.Struct, gc=False):
                 place -= 1
             self.asked = [message for message in newest[place:] if message.role == USER]
         return self.asked
+
+    def seals(self) -> set[str]:
+        """Return what only the newest answer has, as far as its client sends that back."""
+        found: set[str] = set()
+        oldest = max(self.start, self.answer_end - SEALS_READ)
+        for raw in reversed(self.conversation.messages[oldest : self.answer_end]):
+            said = self.conversation.read(raw)
+            if any(message.role != ASSISTANT for message in said):
+                break
+            found.update(message.seal for message in said if message.seal)
+        return found
 
     def prompt_texts(self) -> list[str]:
         """Return the texts of the newest message, if it is the user side's."""

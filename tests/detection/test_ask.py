@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from gateway_sessions.detection.ask import SUBAGENT_SECONDS
 from gateway_sessions.detection.settings import DetectionSettings
+from gateway_sessions.detection.view import CANDIDATES
 from gateway_sessions.testing import (
     ChatClient,
     Desk,
@@ -15,8 +17,10 @@ from gateway_sessions.testing import (
     tool_result,
     user,
 )
+from tests.detection.responding import Responder, output
 from tests.detection.talk import OPENAI
 
+TASK = "Find every place where the configuration is read and list them with their line numbers."
 LONG = "The quick brown fox jumps over the lazy dog and then reads a book about foxes."
 
 
@@ -137,6 +141,67 @@ class TestChoice:
         assert first.tag.session_id != second.tag.session_id
         assert second.tag.relation == "continue"
         assert not second.tracked.verdict.ambiguous
+
+    def test_a_sub_agent_that_fell_silent_is_not_what_others_go_on_with(self) -> None:
+        desk = Desk()
+        lead, worker = desk.client(system="Lead."), desk.client(system="Work.")
+        lead.ask("Tidy up.", tool_call("call_1", "task", {"prompt": TASK}))
+        assert worker.ask(TASK, "It is done.").relation == "subagent"
+        desk.clock.advance(SUBAGENT_SECONDS)
+        person = desk.client(system="It is 10:00.")
+        own = person.ask(TASK, "It is done.")
+        person.system = "It is 10:05."
+        assert person.ask("Thanks!").session_id == own.session_id
+
+    def test_who_is_no_longer_kept_among_many_is_none_of_the_others(self) -> None:
+        desk = Desk()
+        fields, headers = {"model": "a"}, {"user-agent": "a/1"}
+        talk = desk.client(system="You sell.", fields=fields, headers=headers)
+        talk.ask("hi", "Hello!")
+        others = [desk.client(system="You lend.").ask("hi", "Hello!") for _ in range(CANDIDATES)]
+        tag = talk.ask("A book, please.")
+        assert tag.session_id not in {other.session_id for other in others}
+
+    def test_calls_of_another_in_a_history_that_was_left_long_ago(self) -> None:
+        desk = Desk()
+        one, other = desk.client(), desk.client()
+        one.ask("Find it.", tool_call("call_1", "find"))
+        one.ask(tool_result("call_1", "here"), "It is here.")
+        one.ask("Thanks!", "You are welcome.")
+        own = other.ask("Find it.\n\nIt is 10:00.", tool_call("call_2", "find"))
+        other.ask(tool_result("call_2", "here"), "It is here.")
+        other.history[0] = user("Find it.")
+        assert other.ask("And now?").session_id == own.session_id
+
+    @pytest.mark.parametrize("kept", [True, False], ids=["kept", "left out"])
+    def test_signatures_tell_equal_histories_apart(self, kept: bool) -> None:
+        desk = Desk()
+        talks = [desk.client(dialect="anthropic") for _ in range(2)]
+        begun = []
+        for number, talk in enumerate(talks):
+            thought = {"type": "thinking", "thinking": "A greeting.", "signature": f"s{number}"}
+            hello = {"type": "text", "text": "Hello!"}
+            begun.append(talk.ask("hi", {"role": "assistant", "content": [thought, hello]}))
+            if not kept:
+                talk.history[-1] = assistant("Hello!")
+        then = [talk.ask("A joke, please.", "No.").session_id for talk in reversed(talks)]
+        expected = [tag.session_id for tag in begun]
+        assert then == (expected[::-1] if kept else expected)
+
+    def test_ids_of_items_tell_equal_histories_apart(self) -> None:
+        desk = Desk()
+        talk = Responder(desk, store=False)
+        said = {"role": "user", "content": "hi"}
+        begun = []
+        for number in range(2):
+            sent = talk.send([said])
+            talk.answer(sent, f"resp_{number}", output("Hello!") | {"id": f"msg_{number}"})
+            begun.append(sent.tag().session_id)
+        then = [
+            talk.ask([said, output("Hello!") | {"id": f"msg_{number}"}, said], f"resp_9{number}")
+            for number in (1, 0)
+        ]
+        assert [tag.session_id for tag in then] == begun[::-1]
 
     def test_ids_of_tool_calls_tell_equal_histories_apart(self) -> None:
         desk = Desk()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway_sessions.detection.echo_rules import is_summarising, summary_in
+from gateway_sessions.detection.echo_rules import START_SECONDS, is_summarising, summary_in
 from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.detection.side_calls import MOMENT_SECONDS, SHORT
 from gateway_sessions.testing import (
@@ -47,6 +47,10 @@ def giving(*given: str, name: str = "task") -> Json:
         for n, text in enumerate(given)
     ]
     return {"role": "assistant", "content": None, "tool_calls": made}
+
+
+def offered(*names: str) -> list[Json]:
+    return [{"type": "function", "function": {"name": name}} for name in names]
 
 
 def results(answer: Json, text: str = "Done.") -> list[Json]:
@@ -164,6 +168,49 @@ class TestSubagent:
         leaf = child(desk).send([user(OTHER_TASK)]).tag
         assert (leaf.relation, leaf.parent_session_id) == ("subagent", middle.session_id)
 
+    def test_children_of_children_with_a_copy_of_the_history(self) -> None:
+        desk = Desk()
+        lead, middle, leaf = agent(desk), child(desk), child(desk)
+        lead.ask("Tidy up the project.", "Shall I begin with the parser?")
+        lead.ask("Yes.", giving(TASK))
+        middle.history = lead.history[:3]
+        parent = middle.ask(TASK, giving(OTHER_TASK))
+        found = leaf.send([*middle.history[:-1], user(OTHER_TASK)]).tag
+        assert (found.relation, found.parent_session_id) == ("subagent", parent.session_id)
+
+    @pytest.mark.parametrize(
+        ("system", "seconds", "relation"),
+        [("You chat.", MOMENT_SECONDS + 1, "first"), ("You chat.", 1, "subagent"),
+         (CHILD, MOMENT_SECONDS + 1, "subagent")],
+        ids=["of another kind", "of another kind, at once", "of the same kind"],
+    )  # fmt: skip
+    def test_another_that_opens_with_a_task_that_was_taken(
+        self, system: str, seconds: float, relation: str
+    ) -> None:
+        desk = Desk()
+        agent(desk).ask("Tidy up the project.", giving(TASK))
+        assert child(desk).ask(TASK, "Two places.").relation == "subagent"
+        desk.clock.advance(seconds)
+        assert child(desk, system=system).send([user(TASK)]).tag.relation == relation
+
+    @pytest.mark.parametrize(
+        ("tools", "relation"), [(["task"], "first"), (["search"], "subagent"), ([], "subagent")]
+    )
+    def test_a_users_own_words_under_instructions_that_name_the_user(
+        self, tools: list[str], relation: str
+    ) -> None:
+        desk = Desk()
+        lead = agent(desk, fields={"tools": offered("task")})
+        lead.ask(TASK, giving(TASK))
+        other = agent(desk, system="You are the lead. Ben asks you.")
+        assert other.send([user(TASK)], tools=offered(*tools)).tag.relation == relation
+
+    def test_others_that_have_the_parents_tools_too(self) -> None:
+        desk = Desk()
+        lead = agent(desk, fields={"tools": offered("task")})
+        lead.ask("Tidy up the project.", giving(TASK))
+        assert child(desk).send([user(TASK)], tools=offered("task")).tag.relation == "subagent"
+
     def test_another_dialect(self) -> None:
         desk = Desk()
         parent = agent(desk).ask("Tidy up the project.", giving(TASK))
@@ -214,6 +261,21 @@ class TestSubagent:
         found = [child(desk).send([user(TASK)]).tag for _ in leads]
         assert [tag.parent_session_id for tag in found] == [lead.session_id for lead in leads]
         assert len({tag.session_id for tag in found}) == 2
+
+    def test_of_calls_made_a_while_ago_the_newest(self) -> None:
+        desk = Desk()
+        agent(desk).ask("Tidy up the project.", giving(TASK))
+        desk.clock.advance(60)
+        newer = agent(desk).ask("Tidy up the other one.", giving(TASK))
+        desk.clock.advance(2 * START_SECONDS)
+        assert child(desk).send([user(TASK)]).tag.parent_session_id == newer.session_id
+
+    def test_of_calls_made_at_once_that_of_the_same_client(self) -> None:
+        desk = Desk()
+        agent(desk, ip="192.0.2.8").ask("Tidy up the project.", giving(TASK))
+        near = agent(desk, ip="192.0.2.9").ask("Tidy up the project.", giving(TASK))
+        found = child(desk, ip="192.0.2.9").send([user(TASK)]).tag
+        assert found.parent_session_id == near.session_id
 
     @pytest.mark.parametrize("tasks", [1, 2, 3])
     def test_heirs_with_one_task_at_once(self, tasks: int) -> None:

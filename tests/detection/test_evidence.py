@@ -224,6 +224,40 @@ class TestContextThatIsLeftOut:
             found = talk.ask(f"[{time}] Why?", REFUSAL)
             assert (found.session_id, found.source) == (own.session_id, "anchor")
 
+    @pytest.mark.parametrize("words", [1, 100, 1000, 3000])
+    @pytest.mark.parametrize("context", [1, 1000])
+    def test_the_end_of_what_is_long_counts_too(self, words: int, context: int) -> None:
+        desk = Desk()
+        asked = "Count these: " + " ".join(f"fox{n}" for n in range(words))
+        other, talk = shop(desk), shop(desk)
+        other.ask(asked, REFUSAL)
+        other.ask("Why?", "The law says so.")
+        own = talk.ask("Note. " * context + asked, REFUSAL)
+        talk.history[0] = user(asked)
+        assert talk.ask("Why not?").session_id == own.session_id
+
+    def test_a_long_prompt_that_ends_otherwise_is_another(self) -> None:
+        desk = Desk()
+        asked = " ".join(f"fox{n}" for n in range(1000))
+        other, talk = shop(desk), shop(desk)
+        known = other.ask(asked, REFUSAL)
+        other.ask("Why?", "The law says so.")
+        talk.ask("Note. " * 1000 + asked + ".", REFUSAL)
+        talk.history[0] = user(asked)
+        assert talk.ask("Why not?").session_id == known.session_id
+
+    def test_who_names_one_session_names_all(self) -> None:
+        desk = Desk()
+        named, talk = shop(desk), shop(desk)
+        named.headers["x-session-id"] = "1"
+        named.ask("Tell me about foxes.", REFUSAL)
+        named.ask(ASKED, REFUSAL)
+        own = talk.ask("[10:01] Tell me about foxes.", REFUSAL)
+        talk.history[-2] = user("Tell me about foxes.")
+        talk.ask(f"[10:02] {ASKED}", REFUSAL)
+        talk.history[-2] = user(ASKED)
+        assert talk.ask("Why?").session_id == own.session_id
+
     def test_two_that_asked_the_same_are_not_told_apart(self) -> None:
         desk = Desk()
         talks = [self.dressed(desk, "Is 3 prime?", f"About {n}") for n in (3, 5)]

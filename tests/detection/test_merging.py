@@ -150,9 +150,10 @@ class TestTexts:
     def test_a_task_that_a_child_took(self, begun: Record) -> None:
         begun.texts = (Quotable("a", b"task", NOW, 0), Quotable("b", b"other", NOW, 0))
         ours, theirs = twins(begun)
-        ours.texts = (Quotable("a", b"task", NOW, 1), ours.texts[1])
-        theirs.texts = (theirs.texts[0], Quotable("b", b"other", NOW, 1))
-        assert [text.taken for text in merge(ours, theirs).texts] == [1, 1]
+        ours.texts = (Quotable("a", b"task", NOW, 1, taker=5), ours.texts[1])
+        theirs.texts = (theirs.texts[0], Quotable("b", b"other", NOW, 1, taker=6))
+        merged = merge(ours, theirs).texts
+        assert [(text.taken, text.taker) for text in merged] == [(1, 5), (1, 6)]
 
     def test_tasks_that_were_done_stay_done(self, begun: Record) -> None:
         begun.texts = (Quotable("a", b"task", NOW, 0),)

@@ -45,12 +45,13 @@ def known(memories: Memories, of: Session) -> dict[str, Any]:
     """Return all that memories know of a session, as plain values."""
     turn = memories.turns.of(of)
     return {
-        "turn": turn and (turn.prompt, turn.reply, turn.at, turn.said()),
+        "turn": turn and (turn.prompt, turn.ending, turn.length, turn.reply, turn.at, turn.said()),
         "history": list(memories.histories.of(of)),
         "texts": [
-            (text.kind, text.folded, text.marks, text.at, text.call, text.taken)
+            (text.kind, text.folded, text.marks, text.at, text.call)
             for text in memories.echo.of(of)
         ],
+        "tasks": [(text.tools, text.taken, text.taker) for text in memories.echo.of(of)],
         "clients": [each.id for each in memories.recent.of(SCOPE, of.client)],
     }
 
@@ -66,7 +67,7 @@ def carried(of: Session, memories: Memories, keys: tuple[int, ...] = ()) -> tupl
 class TestJourney:
     @quick
     @given(
-        prompt=TEXT,
+        prompt=TEXT | st.just("y " * 4000),
         reply=TEXT,
         told=st.lists(st.tuples(KEY, TEXT | st.none(), KEY), max_size=8),
         calls=st.dictionaries(st.sampled_from("abc"), TEXT, max_size=3),
@@ -89,11 +90,11 @@ class TestJourney:
         turns = [Turn(Told(key, text), Told(mark, None), mark) for key, text, mark in told]
         memories.histories.put(of, turns)
         for call, text in calls.items():
-            memories.echo.note(kept_text(of, CALL, fold_text(text), NOW, call))
+            memories.echo.note(kept_text(of, CALL, fold_text(text), NOW, call, 77))
         if summary is not None:
             memories.echo.note(kept_text(of, SUMMARY, fold_text(summary), NOW))
         for noted in memories.echo.of(of)[:1]:
-            noted.taken = 3
+            noted.take(88)
         record, arrived = carried(of, memories, tuple(keys))
         assert record.session == of
         assert list(unpacked(record.keys)) == keys
@@ -190,7 +191,7 @@ class TestBounds:
         of = session(
             trail=b"\xff" * 20 * EXCHANGES_KEPT, external="x" * 256, failed=(2**64 - 1,) * 8
         )
-        memories.turns.asked(of, "一" * 4096, NOW)
+        memories.turns.asked(of, "一" * 9000, NOW)
         memories.turns.answered(of, "一" * 4096, NOW)
         turns = [Turn(Told(n, "語" * 2048), Told(n, "語" * 2048), 2**64 - n) for n in range(1, 9)]
         memories.histories.put(of, turns)

@@ -71,6 +71,14 @@ class TestExplicit:
         talk.history.clear()
         assert talk.ask("something else").session_id == first.session_id
 
+    @pytest.mark.parametrize("asked", ["more", "less"], ids=["again", "something else"])
+    def test_a_first_id_that_goes_back_in_a_history_begins_a_session(self, asked: str) -> None:
+        talk = client()
+        first = talk.ask("hi", "Hello!")
+        talk.ask("more")
+        talk.headers["x-session-id"] = "1"
+        assert talk.send([*talk.history[:2], user(asked)]).tag.session_id != first.session_id
+
     def test_a_session_begun_with_an_id_goes_on_without(self) -> None:
         talk = client(headers={"x-session-id": "1"})
         first = talk.ask("hi", "Hello!")
@@ -426,6 +434,17 @@ class TestReset:
 
 
 class TestRepeat:
+    def test_what_one_was_asked_that_began_in_the_middle(self) -> None:
+        desk = Desk()
+        other, talk = desk.client(), desk.client()
+        history = [user("Tell me about foxes."), assistant(LONG)]
+        other.history = list(history)
+        begun = other.ask("And owls?", "They hoot.")
+        own = talk.ask("Tell me about foxes.", LONG)
+        found = talk.ask("And owls?", "They hoot.")
+        assert own.session_id != begun.session_id
+        assert (found.session_id, found.relation) == (own.session_id, "continue")
+
     def test_a_first_request_that_failed(self) -> None:
         talk = client()
         first = talk.send([user("hi")])

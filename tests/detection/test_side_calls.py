@@ -377,6 +377,25 @@ class TestNewestTurn:
         chat += "USER: And in spring?\nASSISTANT: They grow new ones."
         assert aside(desk, f"{TITLE}\n{chat}", model="small").tag.session_id == main.session_id
 
+    @pytest.mark.parametrize("more", ["", " And so on." * 500], ids=["short", "long"])
+    def test_a_bare_prompt_is_not_about_what_it_ends_with(self, more: str) -> None:
+        desk = Desk()
+        shown = f"| id | name |\n| 1 | a longer name, such as many have |{more}"
+        inner, outer = agent(desk), agent(desk)
+        inner.send([user(shown)])
+        asked = outer.send([user(f"Fix this:\n{shown}")]).tag
+        found = desk.client().send([user(f"Fix this:\n{shown}")], model="small").tag
+        assert (found.session_id, found.relation) == (asked.session_id, "side_call")
+
+    @pytest.mark.parametrize(
+        ("ip", "relation"), [("192.0.2.1", "side_call"), ("192.0.2.9", "first")]
+    )
+    def test_the_prompt_alone_from_another_client(self, ip: str, relation: str) -> None:
+        desk = Desk()
+        agent(desk).ask(TASK, "Two places.")
+        quoted = user(f"A title, please.\nUSER: {TASK}")
+        assert desk.client(ip=ip).send([quoted], model="small").tag.relation == relation
+
     def test_of_equal_newest_turns_the_turns_before_tell(self) -> None:
         desk = Desk()
         talks = [desk.client(), desk.client()]

@@ -6,6 +6,7 @@ from gateway_sessions.detection.session import Session
 from gateway_sessions.detection.turns import (
     FRESH_SECONDS,
     LONGEST,
+    LONGEST_ENDING,
     OPENING,
     TURNS_COMPARED,
     RecentTurns,
@@ -67,6 +68,16 @@ class TestTurns:
         turns.answered(talk, "Hello!", NOW)
         turns.asked(talk, "more", NOW)
         assert texts(only(turns)) == ("more", "")
+
+    def test_of_a_long_prompt_both_ends_are_kept_and_its_length(self) -> None:
+        turns, talk = RecentTurns(), session("a")
+        turns.asked(talk, "a" * LONGEST + "b" * LONGEST + "\n", NOW)
+        kept = turns.of(talk)
+        assert kept is not None
+        assert (kept.prompt, kept.ending) == ("a" * LONGEST, "b" * LONGEST_ENDING)
+        assert kept.length == 2 * LONGEST
+        turns.asked(talk, "a" * LONGEST, NOW)
+        assert (kept.prompt, kept.ending, kept.length) == ("a" * LONGEST, "", 0)
 
     def test_a_reply_alone(self) -> None:
         turns = RecentTurns()

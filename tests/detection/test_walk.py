@@ -13,7 +13,7 @@ from gateway_sessions.detection.chains import RUNS_KEPT, next_state, runs_backwa
 from gateway_sessions.detection.walk import LONG_HISTORY, Walk, Walker
 from gateway_sessions.errors import UnreadableBody
 from gateway_sessions.index.memory import MemoryIndex
-from gateway_sessions.testing import Desk, assistant, tool_call, tool_result, user
+from gateway_sessions.testing import Desk, Json, assistant, tool_call, tool_result, user
 from tests.detection.talk import SEED, chat, claude, counted
 
 ANSWER = "An answer that is long enough."
@@ -524,3 +524,14 @@ def test_a_message_that_reads_as_none_is_passed_over() -> None:
     )
     assert states(skipping, Walker()) == states(plain, Walker())
     assert Message(SYSTEM, ()) not in Walker().walk(skipping, SEED).newest
+
+
+def test_what_only_the_newest_answer_has() -> None:
+    def thought(signature: str, text: str) -> Json:
+        block = {"type": "thinking", "thinking": "Hm.", "signature": signature}
+        return {"role": "assistant", "content": [block, {"type": "text", "text": text}]}
+
+    history = [user("hi"), thought("older", "Hello!"), user("so?"), thought("s", "Well.")]
+    assert Walker().walk(claude(*history, user("and?")), SEED).seals() == {"s"}
+    assert Walker().walk(claude(*history[:1]), SEED).seals() == set()
+    assert Walker().walk(chat(user("hi"), assistant("Hello!"), user("so?")), SEED).seals() == set()
