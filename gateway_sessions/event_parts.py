@@ -17,7 +17,7 @@ else:
     OptionalRaw = msgspec.Raw
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Base of what events are made of."""
 
 

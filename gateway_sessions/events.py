@@ -70,7 +70,13 @@ VERSION = 1
 
 
 class SessionEvent(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag=snake_case
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    gc=False,
+    tag_field="type",
+    tag=snake_case,
 ):
     """Base of all events."""
 

@@ -28,7 +28,13 @@ Outcome = Literal["completed", "rejected", "aborted"]
 
 
 class AgentEvent(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag=snake_case
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    gc=False,
+    tag_field="type",
+    tag=snake_case,
 ):
     """Base of all events."""
 

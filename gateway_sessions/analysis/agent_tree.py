@@ -22,7 +22,7 @@ SessionScope = Literal["ephemeral", "persistent"]
 """Whether the session can go on later: a sub-agent's run can not."""
 
 
-class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Base of the tree's values."""
 
 

@@ -7,6 +7,7 @@ facts without content and never an error: a record of little is better than none
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -134,7 +135,7 @@ def asked(dialect: str, path: str, body: bytes, new: int) -> Asked:
     messages = conversation.messages
     fresh = tuple(messages[max(0, len(messages) - new) :]) if new > 0 else ()
     read = [_read(conversation.read, raw) for raw in fresh]
-    delta = tuple(message for found in read for message in found)
+    delta = tuple(chain.from_iterable(read))
     return Asked(
         conversation=conversation,
         fields=rawjson.fields_of(body),

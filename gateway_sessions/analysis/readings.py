@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -19,7 +20,8 @@ from gateway_sessions.milestones import Arrived
 MAIN, SUB_AGENT = "main", "subagent"
 """Names of agents that do not name themselves."""
 NAME_LENGTH = 64
-"""Characters of an agent's name; real ones have about 20."""
+"""Characters of an agent's name, and of a model's that is kept for others; real ones have about
+20."""
 
 _AGENT_NAMES = ("x-claude-code-agent-type", "x-openai-subagent", "x-claude-code-agent-id")
 """Headers in which agents name themselves, the most telling first."""
@@ -86,13 +88,21 @@ def spawn(link: Link | None, tag: SessionTag) -> t.SpawnRef:
 def config(arrived: Arrived, asked: Asked) -> t.LoopConfigSnapshot:
     """Return what the model is asked with."""
     most, temperature = sampling(asked.fields)
+    model = rawjson.text(arrived.model)
+    made = _shared_config if len(model) <= NAME_LENGTH else _config
+    return made(model, arrived.provider, most, temperature, asked.tool_count)
+
+
+def _config(
+    model: str, provider: str, most: int | None, temperature: float | None, tools: int
+) -> t.LoopConfigSnapshot:
     return t.LoopConfigSnapshot(
-        model=rawjson.text(arrived.model),
-        provider=arrived.provider,
-        max_tokens=most,
-        temperature=temperature,
-        tools=asked.tool_count,
+        model=model, provider=provider, max_tokens=most, temperature=temperature, tools=tools
     )
+
+
+_shared_config = lru_cache(maxsize=1024)(_config)
+"""The loops of a session, and of most sessions, are asked alike: they hold one value together."""
 
 
 def asks_anew(asked: Asked) -> bool:

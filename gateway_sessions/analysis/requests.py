@@ -145,7 +145,10 @@ def _metadata(arrived: Arrived, asked: Asked, options: ScribeOptions) -> e.Metad
 
 def header_fields(headers: Headers) -> dict[str, str]:
     """Return headers by lower-case name, the values of repeated ones with commas between."""
-    fields: dict[str, str] = {}
+    fields = {name.lower(): value for name, value in headers}
+    if len(fields) == len(headers) and "".join([*fields, *fields.values()]).isascii():
+        return fields  # as nearly always: there is one of these for each request and response
+    fields.clear()
     for sent_name, value in headers:
         name = sent_name.lower()
         if not (name.isascii() and value.isascii()):

@@ -105,7 +105,7 @@ class Changes:
     def read(self, batch: Iterable[SessionEvent]) -> None:
         """Read what is there of the batch's sessions and exchanges."""
         known = self._known
-        ids = dict.fromkeys(event.session_id for event in batch)
+        ids = dict.fromkeys([event.session_id for event in batch])
         for session_id in ids & known.sessions.keys():
             self._sessions[session_id] = known.sessions[session_id]
         unknown = [(session_id,) for session_id in ids if session_id not in self._sessions]
@@ -113,9 +113,11 @@ class Changes:
             row = SessionRow(**dict(zip(tables.FIND_SESSIONS.columns, values, strict=True)))
             self._sessions[row.session_id] = KnownSession(row, msgspec.structs.astuple(row))
         keys = dict.fromkeys(
-            (event.session_id, event.request_id)
-            for event in batch
-            if type(event) in _OF_EXCHANGES and event.session_id in self._sessions
+            [
+                (event.session_id, event.request_id)
+                for event in batch
+                if type(event) in _OF_EXCHANGES and event.session_id in self._sessions
+            ]
         )
         for key in keys.keys() & known.exchanges.keys():
             self._exchanges[key] = known.exchanges[key]

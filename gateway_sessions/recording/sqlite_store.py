@@ -244,7 +244,8 @@ class _SqliteTables:
 
     def find(self, select: Select, keys: Collection[Key]) -> Iterable[Sequence[Any]]:
         sql = _select(select)
-        execute = self._connection.execute
+        # One cursor for all: most keys are those of new rows, and making it is half of that work.
+        execute = self._connection.cursor().execute
         for key in keys:
             row = execute(sql, key).fetchone()
             if row is not None:
