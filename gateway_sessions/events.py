@@ -78,7 +78,11 @@ class SessionEvent(
     tag_field="type",
     tag=snake_case,
 ):
-    """Base of all events."""
+    """Base of all events.
+
+    They are part of no cycle, and thousands of them wait for a writer: the garbage collector
+    need not look through them (``gc=False``).
+    """
 
     session_id: str
     request_id: str

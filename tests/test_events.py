@@ -55,3 +55,7 @@ def test_what_does_not_apply_is_left_out_and_what_is_false_or_zero_is_not() -> N
         "success": False,
         "total_duration_ms": 0,
     }
+
+
+def test_the_garbage_collector_need_not_look_through_events() -> None:
+    assert not any(kind.__struct_config__.gc for kind in events.SessionEvent.__subclasses__())

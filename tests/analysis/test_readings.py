@@ -63,6 +63,14 @@ def test_what_the_model_is_asked_with() -> None:
     )
 
 
+@pytest.mark.parametrize(("length", "shared"), [(64, True), (65, False)])
+def test_loops_that_are_asked_alike_hold_one_value(length: int, shared: bool) -> None:
+    request = arrived("r", 0, chat("hi"), 1, model="m" * length)
+    first, second = (readings.config(request, asked("hi", new=1)) for _ in range(2))
+    assert first == second
+    assert (first is second) == shared
+
+
 def asked(*messages: object, new: int) -> facts.Asked:
     request = arrived("r", 0, chat(*messages), new)
     return facts.asked("openai_chat", "/", request.request.body, new)
