@@ -24,7 +24,7 @@ from tests.faults.outages import Outages
 
 PATIENCE = 30.0
 """Seconds after which a test fails that waits for a gateway."""
-CALL_SECONDS = 0.25
+CALL_SECONDS = 0.6
 """How long these gateways wait for their store: longer than a busy machine makes them."""
 WHILE_AWAY = 20
 CURES = {"freeze": "thaw", "refuse": "admit"}
