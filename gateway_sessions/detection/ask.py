@@ -13,13 +13,16 @@ from gateway_sessions.detection.clients import RecentSessions
 from gateway_sessions.detection.echo import EchoIndex, Text
 from gateway_sessions.detection.histories import Histories
 from gateway_sessions.detection.phrases import ResetPhrases
-from gateway_sessions.detection.plan import Plan, call_key, replies, seal_key
+from gateway_sessions.detection.plan import Plan, call_key, newest_call, seal_key
 from gateway_sessions.detection.scope import Scope
 from gateway_sessions.detection.session import Session
 from gateway_sessions.detection.settings import DetectionSettings
 from gateway_sessions.detection.turns import RecentTurns
 from gateway_sessions.detection.verdict import Verdict
 from gateway_sessions.detection.view import CANDIDATES, View
+
+LEFT_SECONDS = 300.0
+"""Silence after which somebody who goes back in a session is rather somebody else."""
 
 
 class Ask(msgspec.Struct, gc=False):
@@ -99,30 +102,39 @@ class Ask(msgspec.Struct, gc=False):
         """Return the live sessions that know the history up to its newest reply."""
         if self.known is None:
             reply = self.plan.walk.reply
-            self.known = self.narrowed(self.live(reply.state, expires=True)) if reply else []
+            self.known = self.fitting(reply.state, expires=True) if reply else []
         return self.known
 
-    def narrowed(self, candidates: list[Session]) -> list[Session]:
-        """Of sessions with the same history, return those whose tool calls it holds.
+    def fitting(self, key: int, *, expires: bool = False) -> list[Session]:
+        """Of the live sessions under a key of the history, return those whose calls it holds.
 
         Histories may agree in every word; ids of tool calls are never given twice.  So nobody is
         left where a call is known to be another session's, which may have expired.  Clients that
         write ids of their own have none that anybody knows.
+
+        Calls before the newest answer are asked about too, unless one session alone is known by
+        the key, waits after the history, and looks like the sender's: whoever knows it besides
+        may have expired, or have told it otherwise.
         """
+        candidates = self.live(key, expires=expires)
         if not candidates:
             return candidates
-        newest, first = self.plan.walk.newest_answer, candidates[0]
-        goes_on = newest is not None and first.waits_at(newest.state)
-        if len(candidates) > 1 or not goes_on or is_stranger(first, self.plan):
-            newest = next((reply for reply in replies(self.plan.walk) if reply.call_ids), None)
-        if newest is None or not newest.call_ids:
+        plan = self.plan
+        newest, first = plan.walk.newest_answer, candidates[0]
+        alone = len(self.view.candidates(plan.scope.seed, key)) == 1
+        waits = newest is not None and first.waits_at(newest.state)
+        if newest is not None and alone and waits and not is_stranger(first, plan):
+            call = newest.call_ids[0] if newest.call_ids else ""
+        else:
+            call = newest_call(plan.walk)
+        if not call:
             return self._sealed(candidates) if len(candidates) > 1 else candidates
-        key = call_key(self.plan.scope, newest.call_ids[0])
-        own = [session for session in candidates if session.anchor_place(key) >= 0]
+        key = call_key(plan.scope, call)
+        own = [session for session in candidates if session.made(key)]
         if own:
             return own
         self.live(key, expires=True)
-        return [] if self.view.candidates(self.plan.scope.seed, key) else candidates
+        return [] if self.view.candidates(plan.scope.seed, key) else candidates
 
     def _sealed(self, candidates: list[Session]) -> list[Session]:
         """Of sessions with the same history, return the one whose newest reply it holds, if any.
@@ -158,6 +170,9 @@ class Ask(msgspec.Struct, gc=False):
         """
         rank = self._fit(likeliest)
         if rank[-1]:
+            return []
+        left = self.now - likeliest.used > LEFT_SECONDS
+        if not left and not likeliest.answered(self.plan.request_state):
             return []
         waiting = [s for s in ranked if self._fit(s)[-1] and self._fit(s)[:2] == rank[:2]]
         return waiting if any(s.used > likeliest.used for s in waiting) else []

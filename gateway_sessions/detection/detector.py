@@ -29,10 +29,14 @@ from gateway_sessions.detection.phrases import ResetPhrases
 from gateway_sessions.detection.plan import (
     Plan,
     anchor_key,
+    call_key,
     explicit_key,
     last_key,
+    newest_call,
+    pair_key,
     repeat_key,
     response_key,
+    said_after_results,
     seal_key,
 )
 from gateway_sessions.detection.rules import LADDER, answering
@@ -257,6 +261,10 @@ class Detector:
         retold = verdict.source in _RETOLD
         if verdict.new or retold:
             keys.append(plan.request_state)
+        if verdict.new and plan.walk.reply is not None:
+            call = newest_call(plan.walk)
+            if call:
+                session.take_over(call_key(plan.scope, call))
         reply = plan.walk.reply if retold or verdict.new == "expired" else None
         if reply is not None:
             # The client tells its history differently from now on; know it by that as well.
@@ -315,6 +323,10 @@ class Detector:
             if not keys and run.before is not None:
                 self._histories.note(session, turn_of(plan, run, message, last), before)
             keys += (run.state, anchor, last)
+            spoken = None if run.call_ids else said_after_results(plan.walk)
+            if spoken is not None:
+                keys.append(pair_key(plan.scope, spoken, run))
+                session.know(plan.request_state, run.state, keys[-1])
         if not keys:
             session.answer(plan.request_state, plan.request_state, 0, 0, now)
         session.seal = seal_key(plan.scope, seal) if seal else 0

@@ -100,10 +100,10 @@ class _Found:
 
     def count(self, key: int, weight: int, *, alone: bool = False) -> list[Evidence]:
         """Let a key speak for whoever knows it; with ``alone``, if no call speaks against that."""
-        live = self._ask.live(key, expires=weight >= ENOUGH_TEXT)
+        look_up = self._ask.fitting if alone else self._ask.live
         known = [
             self.sessions.setdefault(session.id, Evidence(session, self._ask))
-            for session in (self._ask.narrowed(live) if alone else live)
+            for session in look_up(key, expires=weight >= ENOUGH_TEXT)
         ]
         for evidence in known:
             evidence.weight += weight
@@ -168,7 +168,7 @@ def _count_rewritten(ask: Ask, newest: Run, found: list[Evidence]) -> None:
 
 
 def _asked_before(ask: Ask) -> str:
-    """Return what the newest reply of the history answers, if that is one text."""
+    """Return what the newest reply of the history answers, if that is nothing but text."""
     walk, conversation = ask.plan.walk, ask.plan.conversation
     if walk.tail is None or walk.tail.model_side:
         return ""
@@ -183,7 +183,8 @@ def _asked_before(ask: Ask) -> str:
         answered = answered or is_answer
         asked += () if is_answer else said
     parts = [part for message in asked for part in message.parts]
-    return parts[0].text.strip() if len(parts) == 1 and type(parts[0]) is Text else ""
+    texts = [part.text for part in parts if type(part) is Text]
+    return "\n".join(texts).strip() if len(texts) == len(parts) else ""
 
 
 def _adds_to(turn: Turn, asked: str) -> bool:
@@ -204,6 +205,13 @@ def _adds_to(turn: Turn, asked: str) -> bool:
         before.isspace()
         and asked.startswith(prompt[place:])
         and asked.endswith(ending[-len(asked) :])
+    )
+
+
+def is_shared(evidence: Evidence, found: list[Evidence]) -> bool:
+    """Whether a session is known by replies alone that another gave as well."""
+    return evidence.by_reply_alone and any(
+        other.replies >= evidence.replies for other in found if other is not evidence
     )
 
 

@@ -35,6 +35,7 @@ from gateway_sessions.detection.plan import (
     explicit_key,
     last_key,
     named_reply,
+    newest_call,
     older_states,
     replies,
     response_key,
@@ -147,15 +148,16 @@ def further(ask: Ask) -> Lookups | None:
     plan = ask.plan
     reply = plan.walk.reply
     known = ask.live(reply.state) if reply is not None else []
+    calls = _calls(ask)
     if len(known) > 1:
-        states, tasks = _parts(plan) if _may_be_anothers(ask) else _calls(plan), True
+        states, tasks = _parts(plan) if _may_be_anothers(ask) else calls, True
     elif plan.explicit is not None or _answered_by_id(ask):
         return None
     elif known and ask.at_reply():
         doubted = _may_be_anothers(ask)
-        if _waits(ask) and not doubted:
+        if _waits(ask) and not doubted and not calls:
             return None
-        states, tasks = _parts(plan) if doubted else frozenset[int](), True
+        states, tasks = _parts(plan) if doubted else calls, True
     elif plan.walk.newest_answer is None:
         if named_reply(plan.conversation.fields):
             return _opening(plan, with_texts=True)
@@ -225,10 +227,17 @@ def _answered_by_id(ask: Ask) -> bool:
     return bool(named) and bool(ask.live(response_key(ask.plan.scope, named)))
 
 
-def _calls(plan: Plan) -> frozenset[int]:
-    """Return the key of the newest tool call, which tells sessions with equal histories apart."""
-    newest = next((reply for reply in replies(plan.walk) if reply.call_ids), None)
-    return frozenset((call_key(plan.scope, newest.call_ids[0]),) if newest else ())
+def _calls(ask: Ask) -> frozenset[int]:
+    """Return the key of the newest tool call, where it has to tell equal histories apart."""
+    scope, reply = ask.plan.scope, ask.plan.walk.reply
+    if reply is None or len(ask.view.candidates(scope.seed, reply.state)) < 2:
+        return frozenset()
+    return _call(ask.plan)
+
+
+def _call(plan: Plan) -> frozenset[int]:
+    call = newest_call(plan.walk)
+    return frozenset((call_key(plan.scope, call),) if call else ())
 
 
 def _parts(plan: Plan) -> frozenset[int]:
@@ -242,7 +251,7 @@ def _parts(plan: Plan) -> frozenset[int]:
     if reply is not None:
         asked = (run.before for run in runs_backwards(walk.full()) if run.state == reply.state)
         found |= {run.state for run in asked if run is not None}
-    return frozenset(found) | _calls(plan) | _inside(plan)
+    return frozenset(found) | _call(plan) | _inside(plan)
 
 
 def _inside(plan: Plan) -> frozenset[int]:

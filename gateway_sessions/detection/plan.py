@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 from xxhash import xxh3_64_intdigest
 
-from gateway_sessions.conversation import Conversation
-from gateway_sessions.detection.canonical import text_key
+from gateway_sessions.conversation import USER, Conversation, Part, ToolResult
+from gateway_sessions.detection.canonical import digest_parts, text_key
 from gateway_sessions.detection.chains import Run, runs_backwards
 from gateway_sessions.detection.scope import Scope
 from gateway_sessions.detection.signals import Explicit
@@ -143,6 +143,36 @@ def replies(walk: Walk) -> Iterator[Run]:
     """Yield the history's replies that matter for anchors, newest first."""
     answers = (run for run in runs_backwards(walk.full()) if run.model_side and run.before)
     return islice(answers, ANCHORED_REPLIES)
+
+
+def said_after_results(walk: Walk) -> Run | None:
+    """Return what is said after results of tools, alone; None where there are not both.
+
+    Where clients send the end of their history, it begins where a user speaks.
+    """
+    if walk.tail is None or not walk.tail.call_ids:
+        return None  # The usual case.
+    parts: list[Part] = []
+    results = False
+    for message in walk.prompt():
+        for part in message.parts:
+            if type(part) is ToolResult:
+                parts, results = [], True
+            else:
+                parts.append(part)
+    digested = digest_parts(USER, tuple(parts))
+    if not results or not digested.links:
+        return None
+    return Run(None, False, digested.links, digested.weight, (), walk.seed)
+
+
+def newest_call(walk: Walk) -> str:
+    """Return the id of the newest tool call in the history, or "".
+
+    The older it is, the more of an equal history may be another's; but it was given once.
+    """
+    runs = islice(runs_backwards(walk.full()), 2 * OLDER_STATES)
+    return next((run.call_ids[0] for run in runs if run.model_side and run.call_ids), "")
 
 
 def older_states(walk: Walk) -> Iterator[tuple[int, int]]:

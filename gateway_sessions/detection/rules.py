@@ -177,9 +177,7 @@ def _repeated(ask: Ask) -> list[tuple[Session, str]]:
     history = bool(sent)
     if reply is not None and not [s for s in sent if s.failed or not s.waits_at(reply.state)]:
         sent = []  # Nothing was asked after that reply, so not this either.
-    openers = ask.live(state)
-    if openers:
-        openers = ask.narrowed(openers)
+    openers = ask.fitting(state)
     for session in {s.id: s for s in (*openers, *sent)}.values() if openers else sent:
         if state in session.failed:
             found.append((session, _FAILED))

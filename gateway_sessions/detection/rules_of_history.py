@@ -11,6 +11,7 @@ from gateway_sessions.detection.evidence import (
     UNGUESSABLE,
     evidence_of,
     gave_all,
+    is_shared,
     knows_all,
     only_one_waits,
     waits_after,
@@ -21,7 +22,33 @@ from gateway_sessions.detection.verdict import Verdict
 
 GOES_ON = "the history ends with the newest reply of this session"
 """Why most requests are where they are."""
+_FOREIGN = "it agrees with the session that knows its history in nothing else"
 _EXPIRED = "newer replies in the history are those of a session that has expired"
+
+
+def _has_expired_waiting(ask: Ask, session: Session) -> bool:
+    """Whether a session that has expired waits where another would be gone back in.
+
+    It must be as near to the sender: its client has come back, rather than somebody gone back.
+    """
+    plan, reply = ask.plan, ask.plan.walk.reply
+    if reply is None:
+        return False
+    for other in ask.view.candidates(plan.scope.seed, reply.state):
+        if ask.is_live(other) or not other.waits_at(reply.state):
+            continue
+        if agreeing(other, plan) >= agreeing(session, plan):
+            ask.expired = other
+            return True
+    return False
+
+
+def _is_foreign(ask: Ask, session: Session) -> bool:
+    """Whether a request agrees with a session's newest in nothing but the history.
+
+    Then somebody else has said the same, rather than gone back with all of it changed at once.
+    """
+    return agreeing(session, ask.plan) == 0
 
 
 def prefix(ask: Ask) -> Verdict | None:
@@ -34,6 +61,9 @@ def prefix(ask: Ask) -> Verdict | None:
         return None
     toss_up = toss_up or ask.doubtful
     relation = ask.relation_to(session)
+    if relation == v.FORK and _has_expired_waiting(ask, session):
+        ask.note = _EXPIRED
+        return None
     if relation == v.CONTINUE:
         reason = GOES_ON
     else:
@@ -65,6 +95,10 @@ def is_rather_anothers(ask: Ask, session: Session) -> bool:
     gone_back = not session.waits_at(newest.state)
     if stranger and gone_back and any(agreeing(other, ask.plan) > alike for other in known):
         ask.note = "a session nearer to the sender knows this history as well"
+        ask.passed_over = session
+        return True
+    if gone_back and _is_foreign(ask, session):
+        ask.note = _FOREIGN
         ask.passed_over = session
         return True
     if not stranger and not session.explicit_key and session.head == newest.state:
@@ -103,10 +137,19 @@ def anchor(ask: Ask) -> Verdict | None:
     fitting = [evidence for evidence in found if evidence.rank() == best]
     session, toss_up = ask.choose([evidence.session for evidence in fitting])
     evidence = next(evidence for evidence in fitting if evidence.session is session)
+    if toss_up and len(fitting) > 2 and not evidence.is_as_long:
+        ask.note = "several sessions wait after the turns that the client has sent"
+        return None
+    if is_shared(evidence, found) and (toss_up or not only_one_waits(ask, newest, evidence)):
+        ask.note = "several sessions gave the replies that are known"
+        return None
     if evidence.weight < ENOUGH_TEXT and (toss_up or not only_one_waits(ask, newest, evidence)):
         ask.note = "the replies that are known are too short to be told from others"
         return None
-    if evidence.weight < UNGUESSABLE and compaction(ask) is not None:
+    if not evidence.calls and not evidence.waits and _is_foreign(ask, session):
+        ask.note = _FOREIGN
+        return None
+    if not evidence.calls and compaction(ask) is not None:
         ask.note = "it opens with a summary, which says more than a few replies"
         return None
     confidence = 0.5 if toss_up else 0.95 if evidence.weight >= UNGUESSABLE else 0.8

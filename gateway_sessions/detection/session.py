@@ -17,6 +17,8 @@ FAILED_KEPT = 8
 """Failed or unanswered requests that may still be repeated."""
 
 _ENTRY = Packing("<QQI")
+_TAKEN = 0x5A5A5A5A
+"""Mixed into the key of a call that another session made, which is not found by it."""
 _KEY = Packing("<Q")
 _LOW = Packing("<I")
 _SIZE = _ENTRY.size
@@ -161,6 +163,14 @@ class Session(msgspec.Struct, gc=False):
     def adopt(self, state: int) -> None:
         """Know a history by another state: its client tells it differently from now on."""
         self.know(state, state, 0)
+
+    def take_over(self, call: int) -> None:
+        """Take a tool call for its own that stands in the history with which it begins."""
+        self.know(0, 0, call ^ _TAKEN)
+
+    def made(self, call: int) -> bool:
+        """Whether a tool call with this key is its own."""
+        return self.anchor_place(call) >= 0 or self.anchor_place(call ^ _TAKEN) >= 0
 
     def was_retold(self) -> bool:
         """Whether its client has told the history otherwise before, see `adopt`."""

@@ -17,9 +17,16 @@ from collections.abc import Sequence
 from itertools import islice
 
 import msgspec
-from xxhash import xxh3_64, xxh3_64_intdigest
+from xxhash import xxh3_64
 
-from gateway_sessions.conversation import ASSISTANT, SYSTEM, USER, Conversation, Message, Text
+from gateway_sessions.conversation import (
+    ASSISTANT,
+    SYSTEM,
+    USER,
+    Conversation,
+    Message,
+    Text,
+)
 from gateway_sessions.detection.bounds import (
     PRECISE,
     SMALL,
@@ -45,6 +52,7 @@ from gateway_sessions.detection.chains import (
 )
 from gateway_sessions.detection.digests import DIGESTS_KEPT, DigestMemo, reader
 from gateway_sessions.detection.ends import Newest, leading_system, newest_read
+from gateway_sessions.detection.instructions import AgentMemo
 from gateway_sessions.detection.memo import StateMemo
 from gateway_sessions.detection.quick import first_prompt, one_more_turn
 from gateway_sessions.detection.runs import Item, LongHistory, Said, runs_of
@@ -97,15 +105,8 @@ class Walk(msgspec.Struct, gc=False):
         return conversation.system + b"".join(conversation.messages[: self.start])
 
     def agent(self) -> int:
-        """Return the digest of the raw system prompt and the tools, which may be long."""
-        conversation = self.conversation
-        if self.start == 1 and not conversation.system and not conversation.tools:
-            return xxh3_64_intdigest(conversation.messages[0])
-        hasher = xxh3_64(conversation.system)
-        for place in range(self.start):
-            hasher.update(conversation.messages[place])
-        hasher.update(conversation.tools)
-        return hasher.intdigest()
+        """Return the digest of the instructions and the tools."""
+        return self.walker.agents.of(self.conversation, self.start)
 
     def opening(self) -> list[Message]:
         """Return what the first two raw messages after the instructions say."""
@@ -240,6 +241,7 @@ class Walker:
     def __init__(self, states_kept: int = 65536) -> None:
         """Keep ``states_kept`` states of histories (16 bytes each)."""
         self._states = StateMemo(states_kept)
+        self.agents = AgentMemo()
         self._digests = DigestMemo()
 
     def walk(self, conversation: Conversation, seed: int) -> Walk:

@@ -315,3 +315,130 @@ def test_of_equal_summaries_the_senders_own() -> None:
     for talk, tag in zip(talks, tags, strict=True):
         found = talk.send([user(f"Summary so far: {summary}"), user("Why?")]).tag
         assert (found.session_id, found.relation) == (tag.session_id, "compaction")
+
+
+def called(talk: ChatClient, call: str) -> None:
+    """Let a client be answered by a tool call, and that by a text."""
+    talk.ask("Is it raining?", tool_call(call, "weather"))
+    talk.ask(tool_result(call, "rain"), "Yes, take an umbrella.")
+
+
+class TestOlderCalls:
+    def test_an_expired_session_is_told_from_a_live_one(self) -> None:
+        desk = Desk(DetectionSettings(session_ttl_seconds=1000))
+        gone, live = desk.client(), desk.client()
+        for talk, call in ((gone, "call_1"), (live, "call_2")):
+            called(talk, call)
+            desk.clock.advance(600)
+        sent = gone.send([*gone.history, user("And tomorrow?")])
+        assert sent.tracked.verdict.new == "expired"
+
+    def test_what_follows_an_expired_session_has_its_calls(self) -> None:
+        desk = Desk(DetectionSettings(session_ttl_seconds=1000))
+        gone, live = desk.client(), desk.client()
+        called(gone, "call_1")
+        desk.clock.advance(1100)
+        called(live, "call_2")
+        first = gone.send([*gone.history, user("And tomorrow?")])
+        first.fail()
+        again = gone.send([*gone.history, user("And tomorrow?")]).tag
+        assert (again.session_id, again.relation) == (first.tag.session_id, "retry")
+
+    def test_a_history_that_is_told_otherwise_by_another(self) -> None:
+        desk = Desk()
+        one, other = shop(desk), shop(desk)
+        sessions = []
+        for talk, call in ((one, "call_1"), (other, "call_2")):
+            sessions.append(talk.ask(f"[{call}] Good morning.", "Hello.").session_id)
+            called(talk, call)
+            talk.history[0] = user("Good morning.")
+        one.ask("And tomorrow?", "Sun.")
+        tag = other.send([*other.history, user("And at night?")]).tag
+        assert tag.session_id == sessions[1]
+
+    def test_the_end_of_a_history_is_all_that_another_application_has_said(self) -> None:
+        desk = Desk()
+        long, short = bank(desk), shop(desk)
+        own = long.ask("Tell me about foxes.", LONG)
+        for talk, call in ((long, "call_1"), (short, "call_2")):
+            called(talk, call)
+        tag = long.send([*long.history[-4:], user("And tomorrow?")]).tag
+        assert (tag.session_id, tag.source) == (own.session_id, "anchor")
+
+
+class TestAfterResultsOfTools:
+    def test_a_history_that_begins_there(self) -> None:
+        desk = Desk()
+        one, other = shop(desk), shop(desk)
+        sessions = []
+        for talk, call, asked in ((one, "call_1", "Which?"), (other, "call_2", "Why so?")):
+            talk.ask("Is it raining?", tool_call(call, "weather"))
+            said = talk.ask([tool_result(call, "rain"), user(asked)], LONG)
+            sessions.append(said.session_id)
+        for talk, session in zip((one, other), sessions, strict=True):
+            sent = talk.send([*talk.history[-2:], user("Go on.")])
+            assert (sent.tag.session_id, sent.tag.source) == (session, "anchor")
+            assert not sent.tracked.verdict.ambiguous
+
+
+class TestContextAroundSeveralTexts:
+    def test_it_tells_whose_an_equal_answer_is(self) -> None:
+        desk = Desk()
+        sessions = []
+        texts = ["This is about walnuts.", "May I plant one beside the fence?"]
+        for client, said in ((shop(desk), "\n".join(texts)), (shop(desk), "And an oak?")):
+            sessions.append(client.ask(f"[10:00] {said}", REFUSAL).session_id)
+        blocks = [{"type": "text", "text": text} for text in texts]
+        history = [{"role": "user", "content": blocks}, assistant(REFUSAL), user("[10:02] Why?")]
+        assert shop(desk).send(history).tag.session_id == sessions[0]
+
+
+class TestForeign:
+    def test_who_agrees_in_nothing_goes_back_in_nothing(self) -> None:
+        desk = Desk()
+        talk = shop(desk)
+        first = talk.ask(ASKED, REFUSAL)
+        talk.ask("Why?", "The law says so.")
+        history = [*talk.history[:2], user("And an oak?")]
+        assert bank(desk).send(history).tag.source == "new"
+        tag = shop(desk).send(history).tag
+        assert (tag.session_id, tag.relation) == (first.session_id, "fork")
+
+    def test_nor_by_a_long_answer(self) -> None:
+        desk = Desk()
+        shop(desk).ask(ASKED, REFUSAL)
+        history = [user("Otherwise?"), assistant(REFUSAL), user("Why?")]
+        assert bank(desk).send(history).tag.source == "new"
+
+
+class TestExpiredThatWaits:
+    def test_it_comes_before_one_that_would_be_gone_back_in(self) -> None:
+        desk = Desk(DetectionSettings(session_ttl_seconds=1000))
+        gone, busy = shop(desk), shop(desk)
+        gone.ask(ASKED, REFUSAL)
+        desk.clock.advance(1100)
+        busy.ask(ASKED, REFUSAL)
+        busy.ask("Why?", "The law says so.")
+        sent = gone.send([*gone.history, user("And an oak?")])
+        assert sent.tracked.verdict.new == "expired"
+
+    def test_unless_it_is_another_applications(self) -> None:
+        desk = Desk(DetectionSettings(session_ttl_seconds=1000))
+        bank(desk).ask(ASKED, REFUSAL)
+        desk.clock.advance(1100)
+        busy = shop(desk)
+        own = busy.ask(ASKED, REFUSAL)
+        busy.ask("Why?", "The law says so.")
+        tag = busy.send([*busy.history[:2], user("And an oak?")]).tag
+        assert (tag.session_id, tag.relation) == (own.session_id, "fork")
+
+
+class TestChangedDialect:
+    def test_of_a_past_that_is_fresh_the_own_application_comes_first(self) -> None:
+        desk = Desk()
+        left, changing = (desk.client(fields={"model": m}, headers={"user-agent": m}) for m in "ab")
+        own = left.ask(ASKED, REFUSAL)
+        left.ask("Why?", "The law says so.")
+        changing.ask(ASKED, REFUSAL)
+        tag = left.send([*left.history[:2], user("And an oak?")]).tag
+        assert (tag.session_id, tag.relation) == (own.session_id, "fork")

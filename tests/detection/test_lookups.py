@@ -218,6 +218,7 @@ class TestLast:
         long = "It was written in the spring of 1998 by somebody who signed as “the keeper”. "
         asked = plan(user("otherwise"), assistant(long), user("more"))
         of = Session(id="sess_1", scope=asked.scope.seed, started=NOW, used=NOW)
+        of.model = asked.model
         of.answer(1, 2, 3, last_key(asked.scope, asked.walk.reply), NOW)
         found, more = steps(asked, of)
         assert found is not None

@@ -197,13 +197,34 @@ class TestAnchor:
         assert tag.session_id not in known
         assert tag.source == "new"
 
-    def test_an_equal_long_answer_of_two_sessions_is_a_toss_up(self) -> None:
-        desk = Desk()
+    def test_an_equal_long_answer_of_two_sessions_is_no_evidence(self) -> None:
+        desk = Desk(explain=True)
         known = {desk.client().ask(f"Foxes{n}?", LONG).session_id for n in (1, 2)}
+        tag = desk.client().send([user("Foxes?"), assistant(LONG), user("Go on.")]).tag
+        assert tag.session_id not in known
+        notes = {step["rule"]: step["because"] for step in tag.explain}
+        assert notes["anchor"] == "several sessions gave the replies that are known"
+
+    def test_an_equal_turn_of_two_sessions_is_a_toss_up(self) -> None:
+        desk = Desk()
+        known = set()
+        for number in (1, 2):
+            talk = desk.client()
+            talk.ask(f"I am number {number}.", "Hello, and welcome.")
+            known.add(talk.ask("Foxes?", LONG).session_id)
         sent = desk.client().send([user("Foxes?"), assistant(LONG), user("Go on.")])
         assert sent.tag.session_id in known
         assert sent.tracked.verdict.ambiguous
         assert sent.tag.confidence <= 0.5
+
+    def test_an_equal_turn_of_many_sessions_is_nobodys(self) -> None:
+        desk = Desk()
+        for number in range(3):
+            talk = desk.client()
+            talk.ask(f"I am number {number}.", "Hello, and welcome.")
+            talk.ask("Foxes?", LONG)
+        tag = desk.client().send([user("Foxes?"), assistant(LONG), user("Go on.")]).tag
+        assert tag.source == "new"
 
 
 class TestBranch:
