@@ -62,6 +62,8 @@ class Breaker:
         self._name = name
         self.returned: Callable[[], None] = _nobody
         """Called when the store answers again after it was away: what waits can be stored."""
+        self.reason = ""
+        """Why the store is not asked at present; empty where it is."""
         self._pause = pause
         self._deadlines = Deadlines()
         self._opened = False
@@ -71,11 +73,6 @@ class Breaker:
         """Tries to reach the store, while the breaker is open."""
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._back_since = -CALM_SECONDS
-
-    @property
-    def usable(self) -> bool:
-        """Whether the store is asked at all."""
-        return self._away is None
 
     @property
     def is_prompt(self) -> bool:
@@ -182,6 +179,7 @@ class Breaker:
         logger.warning(
             "%s; until it answers again, sessions are those that this process knows", reason
         )
+        self.reason = reason
         self._away = loop.create_task(self._try_again())
 
     async def _try_again(self) -> None:
@@ -200,7 +198,7 @@ class Breaker:
                 break
         self._back_since = loop.time()
         self._failures = dict.fromkeys(self._failures, 0)
-        self._away = None
+        self._away, self.reason = None, ""
         logger.warning("%s answers again after %.1f s", self._name, self._back_since - began)
         self.returned()
 

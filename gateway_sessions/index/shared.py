@@ -138,9 +138,10 @@ class SharedIndex:
 
     def problems(self) -> list[str]:
         """Return one sentence if the store can not be used at present, for ``/readyz``."""
-        if not self._failure:
-            return []
-        return [f"sessions are not shared at present: {self._failure}"]
+        # Nobody may have asked since the store went away, or ever.
+        away = self._store.reason if isinstance(self._store, Breaker) else ""
+        reason = self._failure or away
+        return [f"sessions are not shared at present: {reason}"] if reason else []
 
     # What detection asks and tells.
 

@@ -60,7 +60,7 @@ class Guarded:
     async def lose(self) -> list[float]:
         """Ask until the breaker is open; return how long each question took."""
         took = []
-        while self.breaker.usable:
+        while not self.breaker.reason:
             began = time.perf_counter()
             with hurried(), pytest.raises(StoreFailed):
                 await self.ask()
@@ -163,7 +163,7 @@ async def test_a_server_that_is_not_there_at_the_start_is_used_when_it_comes(
     outages.refuse()
     guarded = Guarded(outages)
     await guarded.breaker.open()
-    assert not guarded.breaker.usable
+    assert guarded.breaker.reason
     outages.admit()
     await guarded.returned()
     assert await guarded.commit(1) == 1

@@ -107,7 +107,7 @@ async def test_while_the_store_answers_nothing_is_between(bench: Bench) -> None:
     await bench.breaker.open()
     assert await bench.breaker.commit(1, [CHANGE]) == []
     assert [each.id for each in await bench.breaker.fetch(1, (5,), {})] == ["sess_a"]
-    assert bench.breaker.usable
+    assert not bench.breaker.reason
     await bench.breaker.close()
     assert bench.store.closed
 
@@ -122,10 +122,10 @@ async def test_after_failures_in_a_row_the_store_is_not_asked(
     await bench.breaker.fetch(1, (5,), {})  # the row ends
     bench.store.failing = True
     await bench.fail(FAILURES - 1)
-    assert bench.breaker.usable
+    assert not bench.breaker.reason
     assert logged(caplog) == []
     await bench.fail(1)
-    assert not bench.breaker.usable
+    assert bench.breaker.reason
     asked = bench.store.calls
     with pytest.raises(StoreFailed, match="Redis at here is away"):
         await bench.breaker.commit(1, [CHANGE])
@@ -195,7 +195,7 @@ async def test_a_store_that_hangs_is_waited_for_in_vain_and_not_for_long(
     calls = [bench.breaker.fetch(1, (5,), {}) for _ in range(20)]
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert {str(each) for each in answers} == {"Redis at here: no answer within 2 ms"}
-    assert not bench.breaker.usable
+    assert bench.breaker.reason
     assert len(logged(caplog)) == 1
     await bench.breaker.close()
 
@@ -212,10 +212,10 @@ async def test_the_store_is_tried_beside_the_traffic_until_it_answers(
     bench.store.failing = False
     bench.store.frozen = True
     await bench.attempt()
-    assert not bench.breaker.usable
+    assert bench.breaker.reason
     bench.store.frozen = False
     await bench.attempt()
-    assert bench.breaker.usable
+    assert not bench.breaker.reason
     assert bench.returns.is_set()
     assert [line.rsplit(" ", 2)[0] for line in logged(caplog)[1:]] == [
         "Redis at here answers again after"
@@ -250,13 +250,13 @@ async def test_a_store_that_only_reads_is_away(bench: Bench) -> None:
         await bench.breaker.fetch(1, (5,), {})
         with pytest.raises(StoreFailed, match="the disk is full"):
             await bench.breaker.commit(1, [CHANGE])
-    assert not bench.breaker.usable
+    assert bench.breaker.reason
     await asyncio.sleep(0)
     await bench.attempt()
-    assert not bench.breaker.usable
+    assert bench.breaker.reason
     bench.store.full = False
     await bench.attempt()
-    assert bench.breaker.usable
+    assert not bench.breaker.reason
     await bench.breaker.close()
 
 
@@ -277,12 +277,12 @@ async def test_a_store_that_is_away_at_the_start_is_opened_when_it_comes(
 ) -> None:
     fault(bench.store)
     await bench.breaker.open()
-    assert not bench.breaker.usable
+    assert bench.breaker.reason
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     bench.store.failing = bench.store.frozen = False
     await asyncio.sleep(0)
     await bench.attempt()
-    assert bench.breaker.usable
+    assert not bench.breaker.reason
     await bench.breaker.close()
 
 
@@ -300,10 +300,10 @@ async def test_one_that_became_unusable_meanwhile_stays_away(bench: Bench) -> No
     bench.store.failing, bench.store.too_new = False, True
     await asyncio.sleep(0)
     await bench.attempt()
-    assert not bench.breaker.usable
+    assert bench.breaker.reason
     bench.store.too_new = False
     await bench.attempt()
-    assert bench.breaker.usable
+    assert not bench.breaker.reason
     await bench.breaker.close()
 
 
@@ -317,7 +317,7 @@ async def test_calls_that_are_called_off_are_no_failures(bench: Bench) -> None:
         call.cancel()
         await asyncio.wait([call])
         assert call.cancelled()
-    assert bench.breaker.usable
+    assert not bench.breaker.reason
     await bench.breaker.close()
 
 

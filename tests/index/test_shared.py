@@ -423,3 +423,22 @@ class TestOpening:
         assert [type(change) for change in store.committed] == [Change]
         shared.close()
         assert shared.active == 0
+
+    async def test_one_that_nobody_has_asked_yet_is_a_problem_all_the_same(self) -> None:
+        store = StoreInMemory()
+        store.failing = True
+        paused, tried = asyncio.Event(), asyncio.Event()
+
+        async def pause(seconds: float) -> None:
+            await paused.wait()
+
+        breaker = Breaker(store, name="a store", pause=pause)
+        shared = SharedIndex(breaker, Desk().tracker._detector, 10, 60.0)
+        breaker.returned = tried.set
+        await shared.open()
+        assert len(shared.problems()) == 1
+        store.failing = False
+        paused.set()
+        await tried.wait()
+        assert shared.problems() == []
+        await shared.stop()
