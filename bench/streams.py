@@ -49,12 +49,18 @@ class _Client:
     def __init__(self, streams: int) -> None:
         self.all_begun = asyncio.Event()
         self.chunks = 0
+        self.lost = 0
+        """Streams that ended before they began."""
         self._missing = streams
 
     def began(self) -> None:
         self._missing -= 1
         if not self._missing:
             self.all_begun.set()
+
+    def ended(self) -> None:
+        self.lost += 1
+        self.began()
 
     async def open(self, url: str, body: bytes) -> asyncio.BaseTransport:
         parts = urlsplit(url)
@@ -74,6 +80,11 @@ class _Reader(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         cast("asyncio.Transport", transport).write(self._request)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._begun:
+            self._begun = True
+            self._client.ended()
 
     def data_received(self, data: bytes) -> None:
         if not self._begun:
@@ -129,6 +140,8 @@ async def _cost(server: Server, streams: int, seconds: float) -> Cost:
                 stack.callback(transport.close)
                 transports.append(transport)
         await client.all_begun.wait()
+        if client.lost:
+            raise RuntimeError(f"{client.lost} streams ended before they began")
         await asyncio.sleep(INTERVAL_SECONDS)
         chunks, cpu, beside = client.chunks, server.cpu_seconds(), server.children_cpu_seconds()
         await asyncio.sleep(seconds)
