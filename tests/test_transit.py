@@ -261,6 +261,25 @@ class TestLongStreams:
         assert len(found[0]) == transit.exchange.request.size
         assert transit.exchange.request.body == b""
 
+    @pytest.mark.parametrize(("tool", "relation"), [("task", "first"), ("other", "subagent")])
+    async def test_which_tools_were_offered_is_still_known(self, tool: str, relation: str) -> None:
+        """Who opens like a user of an application with the same tools is another of its users."""
+        task = "Find every place where the configuration is read and list them by line."
+
+        def offered(name: str) -> list[dict[str, Any]]:
+            return [{"type": "function", "function": {"name": name}}]
+
+        call = {"name": "task", "arguments": json.dumps({"prompt": task})}
+        delta = {"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": call}]}
+        ends = {"index": 0, "delta": delta, "finish_reason": "tool_calls"}
+        house = House()
+        parent = await house.begin(task, stream=True, tools=offered("task"))
+        parent.response_started(200, EVENTS)
+        parent.feed(b"data: %b\n\ndata: [DONE]\n\n" % json.dumps({"choices": [ends]}).encode())
+        parent.finish()
+        ben = {"role": "system", "content": "Ben asks you."}
+        assert tag(await house.begin(ben, task, tools=offered(tool))).relation == relation
+
     async def test_a_body_that_is_answered_at_once_stays(self) -> None:
         seen = Seen()
         seen.needs_body = False

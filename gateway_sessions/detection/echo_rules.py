@@ -12,7 +12,7 @@ from gateway_sessions.detection.canonical import fold_text
 from gateway_sessions.detection.echo import CALL, LONGEST_QUERY, SUMMARY, Quote, marks_asked
 from gateway_sessions.detection.echo import Text as EchoText
 from gateway_sessions.detection.phrases import ends
-from gateway_sessions.detection.plan import Plan, last_key, tools_digest
+from gateway_sessions.detection.plan import Plan, last_key
 from gateway_sessions.detection.side_calls import LINES, MOMENT_SECONDS, SHORT, side_call
 from gateway_sessions.detection.verdict import Verdict
 
@@ -173,7 +173,7 @@ def _is_users(ask: Ask, task: EchoText) -> bool:
 
     Instructions may differ by who the user is; tools do not.
     """
-    if ask.plan.walk.reply is not None or task.tools != tools_digest(ask.plan):
+    if ask.plan.walk.reply is not None or task.tools != ask.plan.walk.tools():
         return False
     turn = ask.turns.of(task.session)
     return turn is not None and task.folded in fold_text(turn.prompt)

@@ -76,10 +76,15 @@ class AgentMemo:
             said = _said(conversation, start)
             if not said:
                 return key
-        return text_key(said, self._tools(conversation.tools) if conversation.tools else 0)
+        return text_key(said, self.tools(conversation.tools))
 
-    def _tools(self, raw: bytes) -> int:
-        """Return the digest of tools, which mostly stay as they are where instructions change."""
+    def tools(self, raw: bytes) -> int:
+        """Return the digest of tools, as they were sent; 0 where there are none.
+
+        They mostly stay as they are where instructions change.
+        """
+        if not raw:
+            return 0
         key = xxh3_64_intdigest(raw, _TOOLS)
         known = self._known.get(key)
         if known is None:

@@ -10,7 +10,7 @@ from gateway_sessions.detection.echo import CALL, SUMMARY, kept_text
 from gateway_sessions.detection.echo_rules import is_summarising, summary_in
 from gateway_sessions.detection.histories import Histories, mark_of, told
 from gateway_sessions.detection.memories import Memories
-from gateway_sessions.detection.plan import Plan, tools_digest
+from gateway_sessions.detection.plan import Plan
 from gateway_sessions.detection.session import Session
 
 
@@ -27,12 +27,11 @@ def overhear(
         now: unix seconds.
     """
     texts = []
-    tools = 0
     for number, part in enumerate(message.parts):
         if type(part) is Text:
             texts.append(part.text)
         elif type(part) is ToolCall:
-            tools = tools or tools_digest(plan)
+            tools = plan.walk.tools()
             for place, task in enumerate(_longest_strings(part.arguments)):
                 call = f"{part.id or number}/{place}"
                 memories.echo.note(kept_text(session, CALL, fold_text(task), now, call, tools))

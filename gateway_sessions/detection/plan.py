@@ -63,11 +63,12 @@ class Plan(msgspec.Struct, gc=False):
     def let_go(self) -> None:
         """Let go what the request says, once it is in its session and its prompt remembered.
 
-        How its reply is noted needs the chain alone, except where the request ends with the
-        beginning of that reply.
+        How its reply is noted needs the chain and the digest of its tools alone, except where the
+        request ends with the beginning of that reply.
         """
         walk = self.walk
         if walk.tail is None or not walk.tail.model_side:
+            walk.tools()
             read, stream = self.conversation.read, self.conversation.stream
             short = Conversation((), read, _NOTHING, stream=stream, fields=_NOTHING)
             self.conversation = walk.conversation = short
@@ -121,11 +122,6 @@ def response_key(scope: Scope, response_id: str) -> int:
 def seal_key(scope: Scope, seal: str) -> int:
     """Return the key of what only one reply has, see `gateway_sessions.conversation.Message`."""
     return text_key(seal, scope.seed ^ _SEAL)
-
-
-def tools_digest(plan: Plan) -> int:
-    """Return the digest of the tools that a request offers."""
-    return xxh3_64_intdigest(plan.conversation.tools)
 
 
 def anchor_key(scope: Scope, prompt: Run | None, reply: Run) -> int:

@@ -90,6 +90,8 @@ class Walk(msgspec.Struct, gc=False):
     """What `prompt` found."""
     texts: list[str] | None = None
     """What `prompt_texts` found."""
+    offered: int | None = None
+    """What `tools` found."""
 
     @property
     def prompt_items(self) -> int:
@@ -107,6 +109,12 @@ class Walk(msgspec.Struct, gc=False):
     def agent(self) -> int:
         """Return the digest of the instructions and the tools."""
         return self.walker.agents.of(self.conversation, self.start)
+
+    def tools(self) -> int:
+        """Return the digest of the tools that are offered; 0 where there are none."""
+        if self.offered is None:
+            self.offered = self.walker.agents.tools(self.conversation.tools)
+        return self.offered
 
     def opening(self) -> list[Message]:
         """Return what the first two raw messages after the instructions say."""
