@@ -32,7 +32,7 @@ class Arrival(NamedTuple):
     """When it came; unix seconds."""
 
 
-class Placed(NamedTuple):
+class Placement(NamedTuple):
     """A request in its session, and the seconds that took, waiting for others left out."""
 
     tracked: Tracked
@@ -49,9 +49,9 @@ class Placing:
         self._tracker = tracker
         self._later = later
         self._monotonic = monotonic
-        self._waiting: list[tuple[Arrival, asyncio.Future[Placed | Exception]]] = []
+        self._waiting: list[tuple[Arrival, asyncio.Future[Placement | Exception]]] = []
 
-    async def place(self, arrival: Arrival) -> Placed:
+    async def place(self, arrival: Arrival) -> Placement:
         """Put a request into a session.
 
         Raises:
@@ -60,14 +60,14 @@ class Placing:
         if self._tracker.shared is not None or len(arrival.body) > OFF_LOOP_BYTES:
             return await self._place_alone(arrival)
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Placed | Exception] = loop.create_future()
+        answer: asyncio.Future[Placement | Exception] = loop.create_future()
         if not self._waiting:
             loop.call_soon(self._place_waiting)
         self._waiting.append((arrival, answer))
         try:
             placed = await answer
         except asyncio.CancelledError:
-            if not answer.cancelled() and isinstance(placed := answer.result(), Placed):
+            if not answer.cancelled() and isinstance(placed := answer.result(), Placement):
                 self.give_up(placed.tracked, arrival.now)
             raise
         if isinstance(placed, Exception):
@@ -101,14 +101,14 @@ class Placing:
             except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
                 answer.set_result(error)
 
-    async def _place_alone(self, arrival: Arrival) -> Placed:
+    async def _place_alone(self, arrival: Arrival) -> Placement:
         began = self._monotonic()
         plan = await self._planned(arrival)
         planned = self._monotonic()
         await self._tracker.fetch(plan, arrival.now)
         return self._placed(plan, arrival.now, began, planned)
 
-    def _placed(self, plan: Plan, now: float, began: float, planned: float) -> Placed:
+    def _placed(self, plan: Plan, now: float, began: float, planned: float) -> Placement:
         tracker = self._tracker
         self._later.catch_up()
         tracked = tracker.place(plan, now)
@@ -117,7 +117,7 @@ class Placing:
             self._later.add(tracker.remember, tracked, now)
         else:  # Other processes can not be told to catch up first.
             tracker.remember(tracked, now)
-        return Placed(tracked, placed - began, planned - began)
+        return Placement(tracked, placed - began, planned - began)
 
     async def _planned(self, arrival: Arrival) -> Plan:
         if len(arrival.body) > OFF_LOOP_BYTES:

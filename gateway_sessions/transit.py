@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -23,6 +23,8 @@ from gateway_sessions.redaction import masked_error, masked_headers
 from gateway_sessions.tracker import Tracked, Tracker
 
 logger = logging.getLogger(__name__)
+
+T_ = TypeVar("T_")
 
 REPLY_BYTES_KEPT = 16 * 1024 * 1024
 """Bytes of a decoded response body kept for reading it; the longest replies have a tenth."""
@@ -201,21 +203,28 @@ class Transit:
 
     def show(self, chunk: bytes) -> Awaitable[None] | None:
         """Show the next bytes of the body, as on the wire; return what they have to wait for."""
-        gateway = self._gateway
-        if gateway.tracker.shared is None:
-            gateway.later.add(self._look, chunk, gateway.monotonic())
-            return None
-        self.feed(chunk)
-        return None if self.commit is None else self.committed()
+        return self._in_time(self._look, chunk)
 
     def end(self, error: str | None = None) -> Awaitable[None] | None:
         """Close the exchange, as `finish`; return what the response's end has to wait for."""
+        return self._in_time(self._close, error)
+
+    def _in_time(self, call: Callable[[T_, float], None], what: T_) -> Awaitable[None] | None:
+        """Make a call when the bytes have left, or now where they must wait for what it does."""
         gateway = self._gateway
         if gateway.tracker.shared is None:
-            gateway.later.add(self._close, error, gateway.monotonic())
+            gateway.later.add(call, what, gateway.monotonic())
             return None
-        self.finish(error)
+        self._at_once(call, what)
         return None if self.commit is None else self.committed()
+
+    def _at_once(self, call: Callable[[T_, float], None], what: T_) -> None:
+        """Make a call after all that was put off; its client waits for it."""
+        gateway = self._gateway
+        gateway.later.catch_up()
+        began = gateway.monotonic()
+        call(what, began)
+        self.spent += gateway.monotonic() - began
 
     def _let_go(self) -> None:
         """Keep of the request only what its end needs, as a stream may go on for minutes."""
@@ -228,11 +237,7 @@ class Transit:
 
     def feed(self, chunk: bytes) -> None:
         """Look at the next bytes of the body, as on the wire."""
-        gateway = self._gateway
-        gateway.later.catch_up()
-        began = gateway.monotonic()
-        self._look(chunk, began)
-        self.spent += gateway.monotonic() - began
+        self._at_once(self._look, chunk)
 
     def _look(self, chunk: bytes, came: float) -> None:
         """Look at bytes that came at a time, in seconds that never go back."""
@@ -335,9 +340,7 @@ class Transit:
             error: ``client_closed``, ``upstream_aborted``, ``upstream_unreachable``,
                 ``upstream_timeout``, ``refused``, or None after a whole response.
         """
-        gateway = self._gateway
-        gateway.later.catch_up()
-        self._close(error, gateway.monotonic())
+        self._at_once(self._close, error)
 
     def _close(self, error: str | None, ended: float) -> None:
         """Close the exchange that ended at a time, in seconds that never go back."""
